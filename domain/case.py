@@ -26,6 +26,7 @@ from domain.facts import (
     RETURNED,
     SHIPPED,
     Confirmed,
+    MethodChange,
     Payment,
     reversed_at_ms,
 )
@@ -133,7 +134,7 @@ def _apply_changes(case: Case, policy: Policy) -> None:
     ]
     refused_ms = min(refusals, default=None)
     reversals = [ms for p in checkout.payments if (ms := reversed_at_ms(p)) is not None]
-    steps = [(ms, 0, "", None) for ms in reversals]
+    steps: list[tuple[int, int, str, MethodChange | None]] = [(ms, 0, "", None) for ms in reversals]
     steps += [(change.at_ms, 1, change.event_id, change) for change in checkout.changes]
     steps.sort(key=lambda step: step[:3])
     for at_ms, _, _, change in steps:

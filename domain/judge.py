@@ -64,7 +64,7 @@ def judge(
     None if it has none), those whose moment has come (`everything`: all) and all of their carts."""
     docket = _docket(customer, news, now_ms=session.now_ms, everything=everything)
     if news:
-        _note_news(customer, news, session.policy)
+        _note_news(customer, news, session)
     judged, former = _standings(docket, session)
     outputs: list[Output] = []
     if session.now_ms > 0:
@@ -122,8 +122,9 @@ def _docket(
     return docket
 
 
-def _note_news(customer: Customer, news: Mapping[str, int | None], policy: Policy) -> None:
-    """Facts bring an announced verdict up to the policy in force, and date its withdrawal."""
+def _note_news(customer: Customer, news: Mapping[str, int | None], session: Session) -> None:
+    """Facts bring an announced verdict up to the policy in force, and date its withdrawal. Facts
+    read again from history (`now` unknown) are not new: the verdict was announced on them."""
     announced = [
         (c, c.said)
         for c in customer.checkouts
@@ -131,10 +132,10 @@ def _note_news(customer: Customer, news: Mapping[str, int | None], policy: Polic
     ]
     if not announced:
         return
-    within_ms = policy.verdict.superseded_within_ms
+    within_ms = session.policy.verdict.superseded_within_ms
     for checkout, said in announced:
-        if news.get(checkout.checkout_id) is not None:
-            said.policy_version = policy.version
+        if news.get(checkout.checkout_id) is not None and session.now_ms > 0:
+            said.policy_version = session.policy.version
         for other in customer.checkouts:
             at_ms = news.get(other.checkout_id)
             if at_ms is not None and (other is checkout or _share_cart(other, checkout, within_ms)):
@@ -294,13 +295,16 @@ def _is_over(entry: _Judged, session: Session) -> bool:
     return checkout.newest_ms + session.policy.retention.settled_ms <= session.forget_ms
 
 
-def _beyond_cap(
-    customer: Customer, settled: list[Checkout], gone: set[int], session: Session
-) -> list[_Judged]:
+def _beyond_cap(customer: Customer, gone: set[int], session: Session) -> list[_Judged]:
     """The oldest settled checkouts beyond those that are kept."""
     policy = session.policy
     left = [
-        c for c in settled if id(c) not in gone and (c.said is None or c.said.verdict_ms is None)
+        c
+        for c in customer.checkouts
+        if c.confirmed is not None
+        and c.standing not in _KEPT
+        and id(c) not in gone
+        and (c.said is None or c.said.verdict_ms is None)
     ]
     left.sort(key=lambda c: (c.confirmed.at_ms if c.confirmed else 0, c.checkout_id))
     over: list[_Judged] = []
@@ -348,13 +352,14 @@ def _advice(customer_id: str, customer: Customer, session: Session) -> list[Outp
         )
     if announced is None and all(c.standing is not Standing.UNPAID for c in customer.checkouts):
         return []
-    if announced is not None and is_empty(customer):
-        return [announce.customer_gone(customer_id)]
     today = figures(customer.checkouts, customer.past, day=session.now_ms // DAY_MS, policy=policy)
     said = (announced.strikes, announced.action) if announced is not None else (0, "none")
-    if (today.strikes, today.action) == said:
-        return []
-    version = announced.version + 1 if announced is not None else 1
-    customer.announced = Announced(version, today.strikes, today.action)
-    session.stats.customers_changed += 1
-    return [announce.changed(customer_id, today, version, session.now_ms, policy)]
+    outputs: list[Output] = []
+    if (today.strikes, today.action) != said:
+        version = announced.version + 1 if announced is not None else 1
+        customer.announced = Announced(version, today.strikes, today.action)
+        session.stats.customers_changed += 1
+        outputs.append(announce.changed(customer_id, today, version, session.now_ms, policy))
+    if is_empty(customer) and customer.announced is not None:
+        outputs.append(announce.customer_gone(customer_id))
+    return outputs

@@ -6,7 +6,7 @@ was reached is done, sent or not: what is dropped is not made up for.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -22,7 +22,7 @@ DropReason = Literal[
     "overtaken",  # a later step of the checkout was reached at the same time
     "not_open",  # the checkout was not open when the step was reached
     "awaited",  # a payment is pending or authorized
-    "held",  # an event of the checkout is a dead letter, or another currency was paid
+    "held",  # an event of the checkout is a dead letter
     "not_allowed",  # reminders_allowed is false
     "too_late",  # clock is past send_before
     "quiet_hours",  # moved by quiet hours past send_before
@@ -171,7 +171,7 @@ def _refusal(
     case, sent_ms = step.case, customer.reminded_ms
     if case.awaited_ms is not None:
         return "awaited"
-    if case.held:
+    if case.checkout.held:
         return "held"
     if not case.confirmed.reminders_allowed:
         return "not_allowed"
@@ -210,7 +210,7 @@ def awake_at_ms(clock_ms: int, zone: ZoneInfo, quiet: tuple[int, int] | None) ->
     if not inside:
         return clock_ms
     day = local.date() + timedelta(days=1 if start > end and minute >= start else 0)
-    wall = datetime(day.year, day.month, day.day, end // 60, end % 60)  # noqa: DTZ001 a wall clock
+    wall = datetime.combine(day, time(end // 60, end % 60))  # a wall clock: the zone comes below
     for fold in (0, 1):
         moment_ms = to_ms(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC))
         if moment_ms > clock_ms:
