@@ -282,8 +282,6 @@ class Announcer:
         assert case.pay_by is not None
         send_before = case.pay_by - rules["latest_before_pay_by"]
         allowed = case.data.get("reminders_allowed", True)
-        if case.name != "open" or case.waiting or case.held or not allowed:
-            return
         zone = zone_of(case.data.get("time_zone"), self.policy)
         opens = after_quiet_hours(now, zone, rules["quiet_hours"])
         if opens > now:
@@ -291,6 +289,8 @@ class Announcer:
                 step = (id, case.base, name)
                 book.moved[step] = opens
                 book.done -= {d for d in book.done if d[0] == step}
+            return
+        if case.name != "open" or case.waiting or case.held or not allowed:
             return
         mine = [when for when, checkout in book.sent if checkout == id]
         week = [when for when, _ in book.sent if when > now - 7 * DAY]
@@ -318,5 +318,7 @@ class Announcer:
                 "pay_by": case.pay_by,
                 "send_before": send_before,
                 "tone": "soft",
-            },
+            }
+            | {name: case.data[name] for name in ("language",) if name in case.data}
+            | ({"time_zone": zone.key} if zone.key == case.data.get("time_zone") else {}),
         )

@@ -382,9 +382,8 @@ def _checked(value: Any, kind: Any, path: str) -> Any:
             good = False
     elif isinstance(kind, list):
         good = isinstance(value, str) and value in kind
-    elif isinstance(kind, dict):
-        if isinstance(value, list) and all(isinstance(one, dict) for one in value):
-            return [_object(one, kind, f"{path}[{i}]") for i, one in enumerate(value)]
+    elif isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return [_object(one, kind, f"{path}[{i}]") for i, one in enumerate(value)]
     if not good:
         raise Bad("invalid", path=path)
     return value
