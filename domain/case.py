@@ -56,6 +56,8 @@ class Case(Struct, gc=False):
     base_ms: int
     pay_by_ms: int | None
     """None for cash on delivery."""
+    again: bool = False
+    """pay_by was set anew because a payment was reversed."""
     due: int = 0
     """The amount less what was cancelled excusably, or by the buyer in time."""
     received: int = 0
@@ -108,7 +110,7 @@ def read(
         pay_by_ms = None
     elif pay_by_ms is None:
         pay_by_ms = base_ms + policy.payment_window_ms[method]
-    case = Case(checkout, confirmed, method, base_ms, pay_by_ms, confirmed.amount_minor)
+    case = Case(checkout, confirmed, method, base_ms, pay_by_ms, due=confirmed.amount_minor)
     case.held = checkout.held
     payments = checkout.payments
     if checkout.changes or (payments and any(p.failed_ms for p in payments)):
@@ -141,13 +143,14 @@ def _apply_changes(case: Case, policy: Policy) -> None:
         if change is None:
             if case.pay_by_ms is not None:
                 again_ms = at_ms + policy.payment_window_ms[case.method]
+                case.again = again_ms > case.pay_by_ms
                 case.pay_by_ms = max(case.pay_by_ms, again_ms)
             continue
         if case.pay_by_ms is not None and at_ms > case.pay_by_ms:
             continue
         if refused_ms is not None and at_ms > refused_ms:
             continue
-        case.method, case.base_ms = change.method, at_ms
+        case.method, case.base_ms, case.again = change.method, at_ms, False
         if change.method == COD:
             case.pay_by_ms = None
         elif change.pay_by_ms is not None:
@@ -164,6 +167,8 @@ class _OrderNow(Struct, gc=False):
     by: str | None
     timed_out: bool
     share: int | None
+    refused: bool = False
+    """By the buyer, ever."""
 
 
 def _orders_now(case: Case) -> list[_OrderNow]:
@@ -178,9 +183,11 @@ def _orders_now(case: Case) -> list[_OrderNow]:
             share = order.share_minor
         key = (order.at_ms, order.rank, order.event_id)
         if gone is not None and (gone.at_ms, CANCELLED, gone.event_id) > key:
-            orders.append(_OrderNow(CANCELLED, gone.at_ms, gone.by, gone.timed_out, share))
+            now = _OrderNow(CANCELLED, gone.at_ms, gone.by, gone.timed_out, share)
         else:
-            orders.append(_OrderNow(order.rank, order.at_ms, order.by, order.timed_out, share))
+            now = _OrderNow(order.rank, order.at_ms, order.by, order.timed_out, share)
+        now.refused = order.refused is not None
+        orders.append(now)
     if gone is not None:
         shares = list(listed.values()) if orders or listed else [case.confirmed.amount_minor]
         orders += [_OrderNow(CANCELLED, gone.at_ms, gone.by, gone.timed_out, s) for s in shares]
@@ -213,6 +220,8 @@ def _read_orders(case: Case) -> None:
         if by_buyer:
             case.buyer_cancelled_ms = max(order.at_ms, case.buyer_cancelled_ms or order.at_ms)
         in_time = by_buyer and (case.pay_by_ms is None or order.at_ms <= case.pay_by_ms)
+        if case.method == COD and order.refused:
+            continue  # what comes after the buyer's refusal does not undo it
         if (excusable or in_time) and order.share is not None:
             case.due = max(0, case.due - order.share)
 

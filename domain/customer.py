@@ -68,8 +68,9 @@ class Reminded(Struct, array_like=True, gc=False):
 
     base_ms: int
     """`done` and `moved` belong to this base; another base starts them anew."""
-    done: list[str]
-    """Steps sent or dropped, as the policy names them."""
+    done: dict[str, int]
+    """Steps sent (NEVER_MS) or dropped (their moment), as the policy names them. A dropped step
+    comes again only if its pay_by, and so its moment, moves on."""
     sent: int = 0
     """Reminders really sent for this checkout, whatever the base."""
     moved: tuple[str, int] | None = None

@@ -9,7 +9,7 @@ Bounded: the ledger checks the caps before it calls.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct, msgpack
 from msgspec.structs import replace
@@ -66,6 +66,10 @@ TIMED_OUT: Final = "payment_timeout"
 """The one reason of a cancellation that excuses nothing: it says that nobody paid."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_Key = tuple[int, int, str]
+"""Time, rank and event id: of two events the greater key is the newer."""
+_T = TypeVar("_T", int, str)
 
 
 def to_ms(time: datetime) -> int:
@@ -140,9 +144,12 @@ class Payment(Struct, array_like=True, gc=False):
     rank: int
     event_id: str
     currency: str
-    method: str | None
     failure_side: str | None
     provider: str | None
+    method: str | None = None
+    """As its newest event that names one says."""
+    method_key: tuple[int, int, str] | None = None
+    """Which event named it; None: the newest one."""
     settled_minor: int | None = None
     """The largest amount said with paid, refunded or charged_back."""
     paid_at_ms: int | None = None
@@ -269,9 +276,10 @@ def new_payment(event: PaymentUpdated, at_ms: int) -> Payment:
         rank,
         event.id,
         data.currency,
-        data.payment_method,
         data.failure_side,
         data.provider and data.provider[:KEPT_TEXT],
+        data.payment_method,
+        None,
         data.amount_minor if rank in (PAID, REFUNDED, CHARGED_BACK) else None,
         None if data.paid_at is None else to_ms(data.paid_at),
         at_ms if rank == PAID else None,
@@ -283,10 +291,12 @@ def tell_payment(payment: Payment, event: PaymentUpdated, at_ms: int) -> bool:
     """Merges a further event of a known payment."""
     told = new_payment(event, at_ms)
     changed = False
+    if told.method is not None or payment.method is not None:
+        changed = _tell_method(payment, told)
     if _payment_key(told) > _payment_key(payment):
         changed = True
         payment.at_ms, payment.rank, payment.event_id = told.at_ms, told.rank, told.event_id
-        payment.currency, payment.method = told.currency, told.method
+        payment.currency = told.currency
         payment.failure_side, payment.provider = told.failure_side, told.provider
     if _greater(told.settled_minor, payment.settled_minor):
         payment.settled_minor, changed = told.settled_minor, True
@@ -301,14 +311,38 @@ def tell_payment(payment: Payment, event: PaymentUpdated, at_ms: int) -> bool:
     return changed
 
 
-def _payment_key(payment: Payment) -> tuple[int, int, str, str, str, str, str]:
+def _tell_method(payment: Payment, told: Payment) -> bool:
+    """Keeps the method of the newest event that names one. Call before the newest event moves."""
+    was = (payment.method, payment.method_key)
+    payment.method, payment.method_key = _newest_said(
+        (payment.at_ms, payment.rank, payment.event_id),
+        was,
+        (told.at_ms, told.rank, told.event_id),
+        told.method,
+    )
+    return (payment.method, payment.method_key) != was
+
+
+def _newest_said(
+    newest: _Key, known: tuple[_T | None, _Key | None], key: _Key, said: _T | None
+) -> tuple[_T | None, _Key | None]:
+    """A value that not every event says: that of the newest event which does, with the event's
+    key, or None for it when that is the newest event of all. `newest`: the newest event so far."""
+    value, value_key = known[0], known[1] or newest
+    if said is not None and (value is None or (key, said) > (value_key, value)):
+        value, value_key = said, key
+    if value is None or value_key == max(newest, key):
+        return value, None
+    return value, value_key
+
+
+def _payment_key(payment: Payment) -> tuple[int, int, str, str, str, str]:
     """Newest time, higher rank, greater event id; the rest only orders an id used twice."""
     return (
         payment.at_ms,
         payment.rank,
         payment.event_id,
         payment.currency,
-        payment.method or "",
         payment.failure_side or "",
         payment.provider or "",
     )
@@ -370,24 +404,14 @@ def tell_order(order: Order, event: OrderUpdated, at_ms: int) -> bool:
 
 def _tell_share(order: Order, told: Order) -> bool:
     """Keeps the share of the newest event that says one. Call before the newest event moves."""
-    newest, told_key = (
+    was = (order.share_minor, order.share_key)
+    order.share_minor, order.share_key = _newest_said(
         (order.at_ms, order.rank, order.event_id),
-        (
-            told.at_ms,
-            told.rank,
-            told.event_id,
-        ),
+        was,
+        (told.at_ms, told.rank, told.event_id),
+        told.share_minor,
     )
-    kept_key = order.share_key or newest
-    share_minor = order.share_minor
-    if told.share_minor is not None and (
-        share_minor is None or (told_key, told.share_minor) > (kept_key, share_minor)
-    ):
-        kept_key, share_minor = told_key, told.share_minor
-    share_key = None if share_minor is None or kept_key == max(newest, told_key) else kept_key
-    changed = (share_minor, share_key) != (order.share_minor, order.share_key)
-    order.share_minor, order.share_key = share_minor, share_key
-    return changed
+    return (order.share_minor, order.share_key) != was
 
 
 def _order_key(order: Order) -> tuple[int, int, str, str, bool]:

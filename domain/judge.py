@@ -26,7 +26,7 @@ from domain.customer import (
 from domain.flush import Output, Stats
 from domain.past import age, fold, past_due_ms
 from domain.policy import Policy
-from domain.reminders import DueStep, Plan, next_step_ms, send, take_due
+from domain.reminders import DueStep, Plan, next_step_ms, reached_unseen, send, take_due
 from domain.standing import Judgement, standing_of
 from domain.strikes import figures, leaves_day
 
@@ -62,7 +62,8 @@ def judge(
 ) -> list[Output]:
     """Judges the checkouts in `news` (checkout_id -> newest event time of the facts that changed,
     None if it has none), those whose moment has come (`everything`: all) and all of their carts."""
-    docket = _docket(customer, news, now_ms=session.now_ms, everything=everything)
+    reached_ms = max(session.now_ms, session.forget_ms)
+    docket = _docket(customer, news, reached_ms=reached_ms, everything=everything)
     if news:
         _note_news(customer, news, session)
     judged, former = _standings(docket, session)
@@ -105,12 +106,12 @@ def is_empty(customer: Customer) -> bool:
 
 
 def _docket(
-    customer: Customer, news: Mapping[str, int | None], *, now_ms: int, everything: bool
+    customer: Customer, news: Mapping[str, int | None], *, reached_ms: int, everything: bool
 ) -> list[Checkout]:
     checkouts = customer.checkouts
     if everything or len(checkouts) == 1:
         return list(checkouts)
-    docket = [c for c in checkouts if c.checkout_id in news or c.due_ms <= now_ms]
+    docket = [c for c in checkouts if c.checkout_id in news or c.due_ms <= reached_ms]
     carts = {c.confirmed.cart_id for c in docket if c.confirmed is not None}
     carts.discard(None)
     if carts:
@@ -240,12 +241,11 @@ def _reminders(
         step = take_due(case, now_ms=session.now_ms, policy=rules, dropped=plan.dropped)
         if step is None:
             continue
-        if former.get(case.checkout.checkout_id, Standing.NEW) is Standing.NEW:
-            due.append(step)
-        else:
-            # It was reached while the checkout was not open, and nobody looked: a settled
-            # checkout is not woken for its steps.
+        was = former.get(case.checkout.checkout_id, Standing.NEW)
+        if was is not Standing.NEW and reached_unseen(case, step):
             plan.dropped.append("not_open")
+        else:
+            due.append(step)
     if due:
         send(due, customer, clock_ms=session.clock_ms, policy=session.policy, plan=plan)
     session.stats.take_plan(plan)
@@ -262,9 +262,8 @@ def _forget(customer: Customer, judged: list[_Judged], session: Session) -> None
             checkout.due_ms = checkout.newest_ms + policy.retention.orphan_ms
             if checkout.due_ms <= session.forget_ms:
                 gone.add(id(checkout))
-    settled = [c for c in customer.checkouts if c.confirmed is not None and c.standing not in _KEPT]
-    if len(settled) - len(over) > policy.caps.settled_checkouts:
-        over += _beyond_cap(customer, settled, gone, session)
+    if len(customer.checkouts) > policy.caps.settled_checkouts:
+        over += _beyond_cap(customer, gone, session)
         gone.update(id(entry.case.checkout) for entry in over)
     if not gone:
         return

@@ -22,7 +22,7 @@ DropReason = Literal[
     "overtaken",  # a later step of the checkout was reached at the same time
     "not_open",  # the checkout was not open when the step was reached
     "awaited",  # a payment is pending or authorized
-    "held",  # an event of the checkout is a dead letter
+    "held",  # an event of the checkout is a dead letter, or another currency was paid
     "not_allowed",  # reminders_allowed is false
     "too_late",  # clock is past send_before
     "quiet_hours",  # moved by quiet hours past send_before
@@ -85,48 +85,54 @@ def steps_of(case: Case, policy: ReminderPolicy) -> list[tuple[int, str]]:
 
 def next_step_ms(case: Case, policy: ReminderPolicy) -> int:
     """When the next step that is not done is due; NEVER_MS without one."""
-    reminded = case.checkout.reminded
-    if reminded is None:
-        return min((at_ms for at_ms, _ in steps_of(case, policy)), default=NEVER_MS)
-    if reminded.base_ms != case.base_ms:
-        done, moved_ms = [], NEVER_MS
-    else:
-        done, moved_ms = reminded.done, reminded.moved[1] if reminded.moved else NEVER_MS
-    left = (at_ms for at_ms, name in steps_of(case, policy) if name not in done)
-    return min(min(left, default=NEVER_MS), moved_ms)
+    reminded, steps = case.checkout.reminded, steps_of(case, policy)
+    if reminded is None or reminded.base_ms != case.base_ms:
+        return steps[0][0] if steps else NEVER_MS
+    left_ms = min(
+        (at_ms for at_ms, name in steps if _is_left(reminded, at_ms, name)), default=NEVER_MS
+    )
+    return left_ms if reminded.moved is None else min(left_ms, reminded.moved[1])
+
+
+def _is_left(reminded: Reminded, at_ms: int, name: str) -> bool:
+    return at_ms > reminded.done.get(name, 0)
 
 
 def take_due(
     case: Case, *, now_ms: int, policy: ReminderPolicy, dropped: list[DropReason]
 ) -> DueStep | None:
     """Marks every step that `now` has reached as done and returns the last of them."""
-    if next_step_ms(case, policy) > now_ms or case.pay_by_ms is None:
+    if case.pay_by_ms is None or next_step_ms(case, policy) > now_ms:
         return None
     reminded = _of_base(case)
-    reached = [
-        (at_ms, name)
-        for at_ms, name in steps_of(case, policy)
-        if at_ms <= now_ms and name not in reminded.done
-    ]
-    reminded.done.extend(name for _, name in reached)
+    reached = []
     if reminded.moved is not None and reminded.moved[1] <= now_ms:
-        # A step moved to the same moment as another one is the earlier of the two: it comes first.
-        name, at_ms = reminded.moved
+        name, at_ms = reminded.moved  # reached before all others, whenever it was moved to
         reached.append((at_ms, name))
-        reached.sort(key=lambda step: (step[0], step[1] != name))
         reminded.moved = None
+    for at_ms, name in steps_of(case, policy):
+        if at_ms <= now_ms and _is_left(reminded, at_ms, name):
+            reached.append((at_ms, name))
+            reminded.done[name] = at_ms
     dropped.extend(["overtaken"] * (len(reached) - 1))
     at_ms, name = reached[-1]
     return DueStep(case, name, at_ms, case.pay_by_ms - policy.latest_before_pay_by_ms)
+
+
+def reached_unseen(case: Case, step: DueStep) -> bool:
+    """Of a checkout that was not open: whether the step was reached meanwhile, and so dropped (a
+    settled checkout is not woken for its steps). Not so one before a pay_by that was just set
+    anew by the reversal which opened the checkout again."""
+    return not (case.again and step.name.startswith("-"))
 
 
 def _of_base(case: Case) -> Reminded:
     """The checkout's memory of its steps, begun anew for another base."""
     checkout = case.checkout
     if checkout.reminded is None:
-        checkout.reminded = Reminded(case.base_ms, [])
+        checkout.reminded = Reminded(case.base_ms, {})
     elif checkout.reminded.base_ms != case.base_ms:
-        checkout.reminded = Reminded(case.base_ms, [], checkout.reminded.sent)
+        checkout.reminded = Reminded(case.base_ms, {}, checkout.reminded.sent)
     return checkout.reminded
 
 
@@ -155,6 +161,7 @@ def send(
             plan.dropped.append(reason)
             continue
         reminded.sent += 1
+        reminded.done[step.name] = NEVER_MS
         customer.reminded_ms.append(clock_ms)
         plan.sent.append(
             Sent(step.case, step.name, step.at_ms, reminded.sent, step.send_before_ms, zone.key)
@@ -171,7 +178,7 @@ def _refusal(
     case, sent_ms = step.case, customer.reminded_ms
     if case.awaited_ms is not None:
         return "awaited"
-    if case.checkout.held:
+    if case.held:
         return "held"
     if not case.confirmed.reminders_allowed:
         return "not_allowed"

@@ -229,6 +229,7 @@ class Shop:
         self.now = now
         self.changelog: dict[bytes, bytes | None] = {}
         self.last = Flush()
+        self.ledger.fire(frontier_ms=now, clock_ms=now)
 
     def tell(
         self, *events: InputEvent, now: int | None = None, clock: int | None = None

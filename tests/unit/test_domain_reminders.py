@@ -141,6 +141,16 @@ def test_another_method_begins_its_steps_anew_and_keeps_the_caps() -> None:
     assert dropped(shop) == {"customer_gap": 1}
 
 
+def test_a_dropped_step_before_pay_by_comes_again_when_pay_by_moves() -> None:
+    shop = Shop()
+    shop.tell(confirmed(method="counter"))
+    shop.tell(payment("paid", at=T0 + HOUR), now=T0 + HOUR)
+    shop.at(T0 + 21 * HOUR)
+    assert shop.tell(payment("failed", at=T0 + 22 * HOUR), now=T0 + 22 * HOUR) == []
+    assert len(shop.at(T0 + 42 * HOUR)) == 1
+    assert dropped(shop) == {"not_open": 1}
+
+
 def test_a_step_sent_is_not_sent_again_when_pay_by_moves() -> None:
     shop = Shop()
     shop.tell(confirmed(method="counter"))

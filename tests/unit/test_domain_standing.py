@@ -90,6 +90,11 @@ def test_an_expired_payment_of_another_method_says_nothing() -> None:
     assert verdict_at(confirmed(), other) == VERDICT
 
 
+def test_the_method_of_a_payment_is_that_of_its_newest_event_that_names_one() -> None:
+    events = [payment("pending", at=T0 + 1, payment_method="qris"), payment("expired", at=T0 + 2)]
+    assert verdict_at(confirmed(), *events) == verdict_at(confirmed(), *reversed(events)) == VERDICT
+
+
 def test_an_expired_payment_says_nothing_while_another_is_pending() -> None:
     expired = payment("expired", at=T0 + 1)
     pending = payment("pending", at=T0 + 2, payment_id="p2")
@@ -400,6 +405,12 @@ def test_cod_cancelled_before_any_refusal() -> None:
 def test_cod_refused_stays_a_strike_whatever_the_system_does_later(status: str) -> None:
     later = order(status, at=T0 + 2 * DAY, by="system")
     assert standing(COD, REFUSED, later, now=T0 + 3 * DAY) == ("unpaid", "c3")
+
+
+def test_cod_refused_then_cancelled_leaves_its_share_due() -> None:
+    listed = confirmed(method="cod", orders=(OrderShare("o1", amount_minor=1000),))
+    later = order("cancelled", at=T0 + 2 * DAY, by="system")
+    assert standing(listed, REFUSED, later, now=T0 + 3 * DAY) == ("unpaid", "c3")
 
 
 def test_cod_delivered_or_paid_is_paid() -> None:
