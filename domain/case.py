@@ -267,16 +267,22 @@ def _completed_at_ms(case: Case, settled: list[Payment]) -> int | None:
     raise AssertionError("what was received covers the due")
 
 
-def _verdict_ms(case: Case, pay_by_ms: int, policy: Policy, incidents: Sequence[Incident]) -> int:
+def _verdict_ms(
+    case: Case, pay_by_ms: int, policy: Policy, incidents: Sequence[Incident]
+) -> int:
     """When silence becomes a verdict: so long after pay_by that a payment would have been told.
 
-    A verdict announced under another policy keeps its moment until its own facts change."""
+    A verdict announced under another policy keeps its moment until its own facts change. One of
+    which nothing else is known (rebuild) keeps it too, but what is told since may move it."""
     verdict, said = policy.verdict, case.checkout.said
-    if said is not None and said.verdict_ms is not None and said.policy_version != policy.version:
-        return said.verdict_ms
+    announced_ms = None if said is None else said.verdict_ms
+    if said is not None and announced_ms is not None and said.policy_version != policy.version:
+        return announced_ms
     at_ms = pay_by_ms + verdict.after_silence_ms
     said_ms = _first_saying_ms(case)
-    if said_ms is not None:
+    if case.checkout.from_verdict and announced_ms is not None:
+        at_ms = announced_ms
+    elif said_ms is not None:
         at_ms = min(at_ms, max(pay_by_ms + verdict.after_expiry_ms, said_ms))
     if case.awaited_ms is not None:
         at_ms = max(at_ms, case.awaited_ms + verdict.processing_ms)

@@ -6,6 +6,7 @@ A telling is all or nothing: what raises has changed nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from domain.case import read
 from domain.customer import Announced, Checkout, Customer, Said, Standing
 from domain.facts import (
     Confirmed,
+    Order,
     cancellation_of,
     change_of,
     is_conflict,
@@ -56,8 +58,10 @@ class SeededVerdict(Struct, frozen=True):
     checkout_id: str
     at_ms: int
     said: Said
-    confirmed: Confirmed | None
+    confirmed: Confirmed | None = None
     """As far as a detected verdict tells it; None for a withdrawn one."""
+    refused: Order | None = None
+    """The refused order of a cash on delivery verdict."""
 
 
 class SeededAdvice(Struct, frozen=True):
@@ -86,6 +90,8 @@ class Told(Struct, frozen=True, gc=False):
     """Which checkout is to be judged."""
     news_ms: int | None
     """Time of the event whose facts changed it; None when no dated fact did."""
+    everything: bool = False
+    """It may have left another cart: all checkouts are to be judged."""
 
 
 def tell(customer: Customer, fact: Fact, desk: Desk) -> Told | None:
@@ -117,9 +123,11 @@ def _confirmed(customer: Customer, event: CheckoutConfirmed, desk: Desk) -> Told
         if is_conflict(checkout.confirmed, new):
             desk.stats.conflicts += 1
         winner = older_confirmed(checkout.confirmed, new)
-    changed = winner != checkout.confirmed or checkout.from_verdict
+    replaced = checkout.confirmed is not None and winner != checkout.confirmed
+    changed = checkout.confirmed is None or replaced or checkout.from_verdict
     checkout.confirmed, checkout.from_verdict = winner, False
-    return _told(checkout, at_ms, changed=changed)
+    told = _told(checkout, at_ms, changed=changed)
+    return Told(checkout.checkout_id, at_ms, everything=True) if replaced else told
 
 
 def _is_past(customer: Customer, checkout: Checkout | None, at_ms: int, desk: Desk) -> bool:
@@ -274,6 +282,8 @@ def _seeded_verdict(customer: Customer, seed: SeededVerdict, desk: Desk) -> Told
     checkout.said = Said(said.sequence, said.verdict_ms, said.policy_version, said.news_ms)
     if seed.confirmed is not None and (checkout.confirmed is None or checkout.from_verdict):
         checkout.confirmed, checkout.from_verdict = seed.confirmed, True
+        if seed.refused is not None and not checkout.orders:
+            checkout.orders = [copy(seed.refused)]
     checkout.newest_ms = max(checkout.newest_ms, seed.at_ms)
     return Told(seed.checkout_id, None)
 

@@ -282,6 +282,7 @@ class Ledger:
             return
         live.facts.append((fact, record))
         live.touched = True
+        live.everything = live.everything or told.everything
         if told.checkout_id is not None:
             _add_news(live.news, told.checkout_id, told.news_ms)
 
@@ -332,7 +333,9 @@ class Ledger:
                 if told is None:
                     continue
                 news = {} if told.checkout_id is None else {told.checkout_id: told.news_ms}
-                outputs += judge(live.customer_id, customer, news, session)
+                outputs += judge(
+                    live.customer_id, customer, news, session, everything=told.everything
+                )
             except Exception:
                 customer = decode(before)
                 if record is not None and not isinstance(fact, Hold):

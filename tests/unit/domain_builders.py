@@ -229,6 +229,8 @@ class Shop:
         self.now = now
         self.changelog: dict[bytes, bytes | None] = {}
         self.last = Flush()
+        self.announced: list[tuple[str, bytes, bytes | None]] = []
+        """The records of the verdict and customer topics."""
         self.ledger.fire(frontier_ms=now, clock_ms=now)
 
     def tell(
@@ -245,6 +247,11 @@ class Shop:
         self.ledger.fire(frontier_ms=self.now, clock_ms=clock or self.now)
         self.last = self.ledger.flush(clock_ms=self.now if clock is None else clock)
         self.changelog.update(self.last.changelog)
+        self.announced += [
+            (output.role, output.key, output.value)
+            for output in self.last.outputs
+            if output.role in ("verdict", "customer")
+        ]
         return [_plain(output.value) for output in self.last.outputs]
 
     def at(self, now: int, *, clock: int | None = None) -> list[dict[str, Any]]:

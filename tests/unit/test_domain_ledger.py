@@ -187,6 +187,15 @@ def test_a_purchase_that_changes_nothing_of_the_advice_is_not_mentioned() -> Non
     assert shop.tell(confirmed("k2", at=VERDICT), payment("paid", at=VERDICT, checkout="k2")) == []
 
 
+def test_a_checkout_that_leaves_a_cart_no_longer_supersedes_the_others() -> None:
+    shop = Shop()
+    shop.tell(confirmed("k2", cart_id="c"), payment("paid", at=T0, checkout="k2"))
+    shop.tell(confirmed("k1", cart_id="c", **ALLOWED))
+    assert shop.standings()["k1"] == "superseded"
+    shop.tell(confirmed("k2", at=T0 - 1, cart_id="other"))
+    assert shop.standings()["k1"] == "open"
+
+
 # another policy
 
 
