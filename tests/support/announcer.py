@@ -202,7 +202,7 @@ class Announcer:
             )
 
     def _say(self, type: str, id: str, time: int | None, data: dict[str, Any]) -> None:
-        self.outputs.append({"type": type, "id": id, "time": time, "data": data})
+        self.outputs.append({"type": type, "id": id, "time": time, "data": data, "said": self.now})
 
     def _detected(self, book: Book, case: Case, said: Said, cases: dict[str, Case]) -> None:
         said.sequence += 1
@@ -219,6 +219,7 @@ class Announcer:
             {
                 "customer_id": book.customer.id,
                 "checkout_id": case.id,
+                "order_ids": [order.id for order in case.orders if order.id],
                 "amount_minor": case.amount,
                 "due_minor": case.due,
                 "received_minor": case.received,

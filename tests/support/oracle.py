@@ -334,9 +334,11 @@ def set_verdict_at(case: Case, policy: Policy) -> None:
         )
         if p.status == "expired" and p.method in (None, case.method) and not others_wait:
             sayings.append(p.at)
-    for order in case.orders:
-        if order.status == "cancelled" and order.reason == "payment_timeout":
-            sayings.append(order.at)
+    sayings += [
+        order.at
+        for order in case.orders
+        if order.status == "cancelled" and order.reason == "payment_timeout"
+    ]
     sayings = [at for at in sayings if at >= case.base]
     at = case.pay_by + verdict["after_silence"]
     if sayings:

@@ -8,10 +8,15 @@ A file holds one or more `[[scenario]]` tables. `events` are inline tables, one 
 The word that names the kind (`confirmed`, `changed`, `cancelled`, `payment`, `order`, `overturn`,
 `misplaced`) carries the id it is about; `of` names the checkout where the id is another (default
 "k1"), `customer` defaults to "c1". `at` is the event time, `arrives` the append time (default: the
-same). All else is event data. `attributes = {..}` overrides CloudEvents attributes, `without = [..]`
-drops data fields, `key` (or `no_key = true`) sets another record key, `topic` another role,
-`times = 3` repeats the entry (# in its texts is then the number), `binary = true` sends it in binary mode, and `raw = ".."` / `hex = ".."` / `tombstone = true` with
-`topic` a value of its own.
+same). All else is event data. Besides: `attributes = {..}` overrides CloudEvents attributes,
+`without = [..]` drops data fields, `key` (or `no_key = true`) sets another record key, `topic`
+another role, `binary = true` sends it in binary mode, `times = 3` repeats the entry (# in its texts
+is then the number), and `raw = ".."`, `hex = ".."` or `tombstone = true` with `topic` is a record
+with a value of its own.
+
+A scenario may also set `policy` (as in policy.toml), `held = [from, to]` (the frontier stands
+still while arrivals lie between the two) and `unknown_until` (the records are a backlog, read with
+an unknown frontier that then becomes this).
 
 `expect` holds `until` (the end of time), `standings`, `strikes`, `advice`, and `outputs`: all that
 is said, in any order, each with the fields that matter; `dead_letters` and `skipped` likewise.

@@ -35,7 +35,7 @@ def test_times_are_rounded_to_microseconds_then_cut() -> None:
     assert time_ms("1970-01-01T00:00:01.0019996Z") == 1002
     assert time_ms("1970-01-01T00:00:01.0019994Z") == 1001
     assert time_ms("1970-01-01T07:00:01+07:00") == 1000
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="1970"):
         time_ms("1970-01-01T00:00:01")
 
 

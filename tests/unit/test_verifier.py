@@ -1,0 +1,243 @@
+"""The verifier finds every kind of fault, and nothing in a right run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support import scenarios
+from tests.support.announcer import Announcer
+from tests.support.builders import Record, encode, record, rfc3339
+from tests.support.builders import checkout as confirmed
+from tests.support.builders import payment as paid
+from tests.support.verifier import Report, verify
+
+SCENARIOS = [s for s in scenarios.all_scenarios() if s.unknown_until is None]
+TOPIC = {
+    "hitrun.verdict.detected": "verdicts",
+    "hitrun.verdict.withdrawn": "verdicts",
+    "hitrun.reminder.due": "reminders",
+    "hitrun.customer.changed": "customers",
+}
+TIMES = ("confirmed_at", "pay_by", "verdict_at", "send_before")
+
+
+class Run:
+    """A run as it should be: a scenario, and what the announcer says of it as records."""
+
+    def __init__(self, scenario: scenarios.Scenario) -> None:
+        self.scenario = scenario
+        announcer = Announcer(scenario.policy())
+        announcer.run(scenario.records, scenario.until, held=scenario.held)
+        self.outputs: dict[str, list[Record]] = {"verdicts": [], "reminders": [], "customers": []}
+        for output in announcer.outputs:
+            self.add(output)
+        self.dead = [self.letter(r, why[0]) for r, why in announcer.dead_letters]
+
+    def add(self, output: dict[str, Any]) -> None:
+        data: dict[str, Any] = {
+            name: rfc3339(value) if name in TIMES and value is not None else value
+            for name, value in output["data"].items()
+        } | {"policy_version": "v1"}
+        at = output["time"]
+        if at is None:
+            at = max(
+                (c.timestamp for _, c in self.scenario.records if c.timestamp <= output["said"]),
+                default=0,
+            )
+            at = scenarios.ms(json.loads(self.scenario.records[0][1].value or b"{}")["time"])
+        if output["type"].endswith("withdrawn"):
+            data["at"] = rfc3339(at)
+        if output["type"].endswith("detected"):
+            data["evidence"] = [{"fact": "confirmed", "at": data["confirmed_at"], "id": "x"}]
+        event = {
+            "specversion": "1.0",
+            "id": output["id"],
+            "source": "hitrun",
+            "type": output["type"],
+            "time": rfc3339(at),
+            "data": data,
+        }
+        if "checkout_id" in data:
+            event["subject"] = data["checkout_id"]
+        topic = TOPIC[output["type"]]
+        said = output["said"] + (0 if topic == "reminders" else 5_200)
+        self.outputs[topic].append(
+            Record(topic, encode(event), data["customer_id"].encode(), said, offset=output["said"])
+        )
+
+    @staticmethod
+    def letter(record: Record, reason: str) -> Record:
+        error = {
+            "reason": reason,
+            "detail": "x",
+            "topic": record.topic,
+            "partition": "0",
+            "offset": str(record.offset),
+            "timestamp": str(record.timestamp),
+            "at": "x",
+        }
+        headers = [(f"hitrun.error.{name}", value.encode()) for name, value in error.items()]
+        return Record(
+            record.topic + ".dlq",
+            record.value,
+            record.key,
+            headers=[*record.headers, *headers],
+        )
+
+    def verify(self) -> Report:
+        return verify(
+            self.scenario.records,
+            dead=self.dead,
+            policy=self.scenario.policy(),
+            now=self.scenario.until,
+            policy_version="v1",
+            **self.outputs,
+        )
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.id)
+def test_a_right_run_has_no_problems(scenario: scenarios.Scenario) -> None:
+    report = Run(scenario).verify()
+    assert report.ok, report.text()
+
+
+def edit(record: Record, **fields: object) -> None:
+    """Changes data fields of an output record; `_time` and so on change the envelope."""
+    event = json.loads(record.value or b"")
+    for name, value in fields.items():
+        (event if name.startswith("_") else event["data"])[name.lstrip("_")] = value
+    record.value = encode(event)
+
+
+def _find(name: str) -> scenarios.Scenario:
+    return next(s for s in SCENARIOS if s.id == name)
+
+
+LATE = "case-02-paid-in-time-told-late/card"
+DEAD = "case-25-dated-ahead/a payment"
+STANDS = "case-10-buyer-cancels/1 ms after"
+
+FAULTS: dict[str, tuple[str, Callable[[Run], object], str]] = {
+    "a verdict missing": (STANDS, lambda r: r.outputs["verdicts"].clear(), "missed"),
+    "said twice": (
+        STANDS,
+        lambda r: r.outputs["verdicts"].append(r.outputs["verdicts"][0]),
+        "duplicates",
+    ),
+    "not withdrawn": (LATE, lambda r: r.outputs["verdicts"].pop(), "false"),
+    "never unpaid": (
+        "case-03-paid-after-the-verdict/card",
+        lambda r: edit(r.outputs["verdicts"][0], verdict_at="2026-03-03T03:00:00.000Z"),
+        "false",
+    ),
+    "said too early": (
+        STANDS,
+        lambda r: setattr(r.outputs["verdicts"][0], "timestamp", 0),
+        "false",
+    ),
+    "withdrawn out of sequence": (
+        LATE,
+        lambda r: edit(r.outputs["verdicts"][1], sequence=2),
+        "wrong_states",
+    ),
+    "another cause": (
+        LATE,
+        lambda r: edit(r.outputs["verdicts"][1], cause="paid_late"),
+        "wrong_states",
+    ),
+    "another id": (STANDS, lambda r: edit(r.outputs["verdicts"][0], _id="x"), "wrong_states"),
+    "another due": (
+        STANDS,
+        lambda r: edit(r.outputs["verdicts"][0], due_minor=1),
+        "wrong_states",
+    ),
+    "another advice": (
+        STANDS,
+        lambda r: edit(r.outputs["verdicts"][0], recommended_action="human_review"),
+        "wrong_states",
+    ),
+    "another partition": (
+        STANDS,
+        lambda r: setattr(r.outputs["verdicts"][0], "partition", 1),
+        "wrong_states",
+    ),
+    "another policy version": (
+        STANDS,
+        lambda r: edit(r.outputs["verdicts"][0], policy_version="v2"),
+        "wrong_states",
+    ),
+    "customer figures missing": (
+        STANDS,
+        lambda r: r.outputs["customers"].clear(),
+        "wrong_states",
+    ),
+    "a reminder after send_before": (
+        LATE,
+        lambda r: setattr(r.outputs["reminders"][0], "timestamp", 10**13),
+        "wrong_states",
+    ),
+    "a reminder with another number": (
+        LATE,
+        lambda r: edit(r.outputs["reminders"][0], number=2),
+        "wrong_states",
+    ),
+    "a reminder at another time": (
+        LATE,
+        lambda r: edit(r.outputs["reminders"][0], _time="2026-03-02T04:00:00.001Z"),
+        "wrong_states",
+    ),
+    "a dead letter missing": (DEAD, lambda r: r.dead.clear(), "wrong_states"),
+    "a dead letter twice": (DEAD, lambda r: r.dead.append(r.dead[0]), "duplicates"),
+    "a dead letter with another reason": (
+        DEAD,
+        lambda r: r.dead.__setitem__(0, r.letter(r.scenario.records[1][1], "key")),
+        "wrong_states",
+    ),
+    "a dead letter that was good": (
+        DEAD,
+        lambda r: r.dead.append(r.letter(r.scenario.records[0][1], "invalid")),
+        "wrong_states",
+    ),
+    "a dead letter changed": (
+        DEAD,
+        lambda r: setattr(r.dead[0], "value", b"other"),
+        "wrong_states",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found(fault: str) -> None:
+    name, spoil, count = FAULTS[fault]
+    run = Run(_find(name))
+    spoil(run)
+    report = run.verify()
+    assert getattr(report, count) > 0, report.text()
+    assert not report.ok
+
+
+def test_a_verdict_against_a_payment_known_in_time_is_false() -> None:
+    # given a payment appended 1 ms before the upstream delay after verdict_at is over
+    scenario = _find(STANDS)
+    run = Run(scenario)
+    late = record(paid(at="+3h"), arrives="+100h+4999ms", offset=99)
+    run.scenario.records.append(("payment", late))
+    try:
+        report = run.verify()
+    finally:
+        run.scenario.records.pop()
+    # then the verdict was false when said
+    assert report.false >= 1, report.text()
+
+
+def test_a_checkout_judged_between_two_bounds_may_stand_either_way() -> None:
+    event = record(confirmed(at="+0"))
+    nothing: dict[str, Any] = {"verdicts": [], "policy": _find(LATE).policy()}
+    verdict_at = event.timestamp + 100 * 3_600_000
+    early = verify([("checkout", event)], now=verdict_at - 1, now_upper=verdict_at, **nothing)
+    late = verify([("checkout", event)], now=verdict_at, now_upper=verdict_at, **nothing)
+    assert (early.missed, late.missed) == (0, 1)
