@@ -206,10 +206,8 @@ def _order(customer: Customer, event: OrderUpdated, desk: Desk) -> Told | None:
         if order.order_id == order_id:
             return _told(checkout, at_ms, changed=tell_order(order, event, at_ms))
     cap = desk.policy.caps.orders
-    if len(checkout.orders) >= cap or (
-        checkout.confirmed is not None
-        and _known_orders(checkout, checkout.confirmed, order_id) > cap
-    ):
+    listed = 0 if checkout.confirmed is None else len(checkout.confirmed.orders)
+    if len(checkout.orders) + listed >= cap and _known_orders(checkout, order_id) > cap:
         raise _limit(event, f"more than {cap} orders")
     checkout.orders.append(new_order(event, at_ms))
     if is_new:
@@ -219,10 +217,12 @@ def _order(customer: Customer, event: OrderUpdated, desk: Desk) -> Told | None:
     return _told(checkout, at_ms, changed=True)
 
 
-def _known_orders(checkout: Checkout, confirmed: Confirmed, order_id: str) -> int:
+def _known_orders(checkout: Checkout, order_id: str) -> int:
+    """How many orders, told or only listed, there are with this one."""
     known = {order_id}
     known.update(o.order_id for o in checkout.orders)
-    known.update(listed for listed, _ in confirmed.orders)
+    if checkout.confirmed is not None:
+        known.update(listed for listed, _ in checkout.confirmed.orders)
     return len(known)
 
 

@@ -70,7 +70,8 @@ def judge(
     outputs: list[Output] = []
     if session.now_ms > 0:
         outputs += _verdicts(customer_id, customer, judged, session)
-        outputs += _reminders(customer_id, customer, judged, former, session)
+        if any(entry.judgement.standing is Standing.OPEN for entry in judged):
+            outputs += _reminders(customer_id, customer, judged, former, session)
     _forget(customer, judged, session)
     for entry in judged:
         entry.case.checkout.due_ms = _due_ms(entry, session)
@@ -115,10 +116,11 @@ def _docket(
     carts = {c.confirmed.cart_id for c in docket if c.confirmed is not None}
     carts.discard(None)
     if carts:
+        listed = {id(c) for c in docket}
         docket += [
             c
             for c in checkouts
-            if c.confirmed is not None and c.confirmed.cart_id in carts and c not in docket
+            if c.confirmed is not None and c.confirmed.cart_id in carts and id(c) not in listed
         ]
     return docket
 
@@ -246,8 +248,9 @@ def _reminders(
             plan.dropped.append("not_open")
         else:
             due.append(step)
-    if due:
-        send(due, customer, clock_ms=session.clock_ms, policy=session.policy, plan=plan)
+    if not due and not plan.dropped:
+        return []
+    send(due, customer, clock_ms=session.clock_ms, policy=session.policy, plan=plan)
     session.stats.take_plan(plan)
     return [announce.reminder(customer_id, sent, session.policy) for sent in plan.sent]
 

@@ -283,8 +283,11 @@ class Ledger:
         live.facts.append((fact, record))
         live.touched = True
         live.everything = live.everything or told.everything
-        if told.checkout_id is not None:
-            _add_news(live.news, told.checkout_id, told.news_ms)
+        checkout_id = told.checkout_id
+        if checkout_id is not None:
+            known_ms = live.news.get(checkout_id)
+            if known_ms is None or (told.news_ms is not None and told.news_ms > known_ms):
+                live.news[checkout_id] = told.news_ms
 
     def _due(self, customer: Customer, session: Session) -> int | None:
         """The due moment to store, or None when the record is to be deleted."""
@@ -365,11 +368,6 @@ class Ledger:
 
     def _dead_letters_of(self, record: Record) -> None:
         self._dead_letters.append(DeadLetter(record, "internal", traceback.format_exc()))
-
-
-def _add_news(news: dict[str, int | None], checkout_id: str, at_ms: int | None) -> None:
-    known_ms = news.get(checkout_id)
-    news[checkout_id] = at_ms if known_ms is None else max(known_ms, at_ms or known_ms)
 
 
 def _checkout_id_of(fact: Fact) -> str | None:
