@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -166,3 +167,21 @@ def _is_right(jar: Jar, path: Path) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> int:
+    """Have the jars ready, then become the command of the arguments: a step of ./run."""
+    try:
+        ensure_jars(say=lambda line: print(f"run: {line}", file=sys.stderr, flush=True))
+    except LocalKafkaError as error:
+        print(f"run: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if command := sys.argv[1:]:
+        os.execv(command[0], command)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
