@@ -197,12 +197,17 @@ def _orders_now(case: Case) -> list[_OrderNow]:
 
 
 def _read_orders(case: Case) -> None:
+    any_cancelled = case.checkout.cancelled is not None
     for told in case.checkout.orders:
+        any_cancelled = any_cancelled or told.rank == CANCELLED
+        case.moved = case.moved or told.delivered or told.rank in _MOVED
         case.delivered = case.delivered or told.delivered
         if told.refused is not None:
             at_ms = told.refused[0]
             case.refused_ms = at_ms if case.refused_ms is None else min(case.refused_ms, at_ms)
         case.refused_by_other = case.refused_by_other or told.refused_by_other_ms is not None
+    if not any_cancelled:
+        return  # nearly always: nothing to shrink and nothing to excuse
     case.moved = case.delivered
     case.all_cancelled = case.all_excusable = True
     for order in _orders_now(case):
@@ -267,9 +272,7 @@ def _completed_at_ms(case: Case, settled: list[Payment]) -> int | None:
     raise AssertionError("what was received covers the due")
 
 
-def _verdict_ms(
-    case: Case, pay_by_ms: int, policy: Policy, incidents: Sequence[Incident]
-) -> int:
+def _verdict_ms(case: Case, pay_by_ms: int, policy: Policy, incidents: Sequence[Incident]) -> int:
     """When silence becomes a verdict: so long after pay_by that a payment would have been told.
 
     A verdict announced under another policy keeps its moment until its own facts change. One of
