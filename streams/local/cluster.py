@@ -98,13 +98,13 @@ class LocalKafka:
         """Stop all nodes (with `kill` at once) and let the data directory go. Can be repeated."""
         # All at the same time: the last of three controllers would wait for its quorum in vain.
         for node in self.nodes:
-            self._signal(node, signal.SIGKILL if kill else signal.SIGTERM)
+            node.signal(signal.SIGKILL if kill else signal.SIGTERM)
         try:
             for node in self.nodes:
                 node.wait()
         finally:  # an impatient second Ctrl-C
             for node in self.nodes:
-                self._signal(node, signal.SIGKILL)
+                node.signal(signal.SIGKILL)
                 node.wait()
             if self._given is None and self._lock is not None:
                 shutil.rmtree(self.data, ignore_errors=True)
@@ -127,13 +127,13 @@ class LocalKafka:
     def kill_node(self, number: int = 1) -> None:
         """kill -9 of one node (numbered from 1), as a power cut would."""
         node = self.nodes[number - 1]
-        self._signal(node, signal.SIGKILL)
+        node.signal(signal.SIGKILL)
         node.wait()
 
     def stop_node(self, number: int = 1) -> None:
         """Stop one node in order, as a rolling upgrade would."""
         node = self.nodes[number - 1]
-        self._signal(node, signal.SIGTERM)
+        node.signal(signal.SIGTERM)
         node.wait()
 
     def start_node(self, number: int = 1) -> None:
@@ -153,12 +153,6 @@ class LocalKafka:
     def running(self) -> bool:
         """Whether every node's process is alive."""
         return bool(self.nodes) and all(node.pid is not None for node in self.nodes)
-
-    @staticmethod
-    def _signal(node: Node, number: signal.Signals) -> None:
-        node.signal(number)
-        if number is signal.SIGTERM:
-            node.signal(signal.SIGCONT)  # a frozen node would never see it
 
     def _occupy(self) -> None:
         """Make and lock the data directory: two brokers on one directory would destroy it."""

@@ -1,15 +1,14 @@
 """One broker process: started, watched, stopped, killed; never left behind."""
 
 import contextlib
-import os
 import shutil
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from streams.local.faults import LocalKafkaError
+from streams.local.leash import Leashed
 from streams.local.probe import answers, command_line, kill
 
 STOP_S = 20.0
@@ -17,13 +16,6 @@ STOP_S = 20.0
 
 LOG_LIMIT = 16 * 1024 * 1024
 """Bytes of a node's log above which the next start begins a new one (the former one is kept)."""
-
-# Says its pid on stdout (the watchdog's pipe), then becomes the JVM, so that the watchdog knows
-# the process before it exists.
-_BECOME = 'log=$1; shift; echo $$; exec "$@" >>"$log" 2>&1 </dev/null'
-
-# The other end of its input is held by us alone: when we die, however we die, `read` ends.
-_WATCHDOG = 'trap "" INT TERM HUP; read -r pid || exit 0; read -r _; kill -9 "$pid" 2>/dev/null'
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +53,7 @@ class Node:
         self.port = port
         self.files = Files(home)
         self._java = java
-        self._process: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
-        self._leash = -1
+        self._process: Leashed | None = None
 
     @property
     def pid(self) -> int | None:
@@ -75,28 +65,11 @@ class Node:
         """Start the process; `wait_ready` tells when it serves."""
         if self.pid is not None:
             return
-        self._release()
-        shutil.rmtree(self.files.tmp, ignore_errors=True)
-        self.files.tmp.mkdir()
+        self.wait(timeout_s=0)
+        self.files.tmp.mkdir(parents=True, exist_ok=True)
         if self.files.log.exists() and self.files.log.stat().st_size > LOG_LIMIT:
             self.files.log.replace(self.files.log.with_suffix(".log.old"))
-        reading, self._leash = os.pipe()
-        try:
-            self._watchdog = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCHDOG],
-                stdin=reading,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _BECOME, "sh", str(self.files.log), *self._java],
-                stdout=self._leash,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for us; we stop the broker in order
-            )
-        finally:
-            os.close(reading)
+        self._process = Leashed(self._java, out=self.files.log, err=self.files.log)
         self.files.pid.write_text(f"{self._process.pid}\n")
 
     def wait_ready(self, *, deadline: float) -> None:
@@ -112,18 +85,14 @@ class Node:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the JVM if it runs (SIGSTOP and SIGCONT freeze and thaw it)."""
-        if self._process is not None and self.pid is not None:
-            self._process.send_signal(number)
+        if self._process is not None:
+            self._process.signal(number)
 
     def wait(self, *, timeout_s: float = STOP_S) -> None:
         """Wait for the end after a SIGTERM or SIGKILL; kills when it takes too long. Tidies up."""
         if self._process is not None:
-            try:
-                self._process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._release()
+            self._process.wait(timeout_s=timeout_s)
+            self._process = None
         self.files.pid.unlink(missing_ok=True)
         shutil.rmtree(self.files.tmp, ignore_errors=True)
 
@@ -148,14 +117,3 @@ class Node:
             lines = []
         telling = [line for line in lines if "ERROR" in line or "Exception" in line] or lines
         return "\n".join([*telling[-6:], f"(its log: {self.files.log})"])
-
-    def _release(self) -> None:
-        """End the watchdog; the process it watches has been reaped, so it must not fire."""
-        if self._watchdog is not None:
-            self._watchdog.kill()
-            self._watchdog.wait()
-            self._watchdog = None
-        if self._leash >= 0:
-            os.close(self._leash)
-            self._leash = -1
-        self._process = None
