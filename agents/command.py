@@ -1,0 +1,14 @@
+"""The command agent: what people decided, and what other lanes found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents import intake
+from domain.ledger import Ledger
+from schemas.record import Record
+
+
+def feed(ledger: Ledger, records: Sequence[Record]) -> list[int]:
+    """Applies a batch of the command topic to the customers of its lane; see intake."""
+    return intake.feed(ledger, "command", records)
