@@ -262,6 +262,8 @@ class Announcer:
     def _reminders(self, book: Book, cases: dict[str, Case], now: int) -> None:
         reached: list[tuple[int, str, str, Case]] = []
         for id, case in cases.items():
+            if case.name != "open":
+                self._pass_over(book, case, now)
             best: tuple[int, int, str] | None = None
             for moment, name in steps_of(case, self.policy):
                 step = (id, case.base, name)
@@ -277,6 +279,13 @@ class Announcer:
                 reached.append((best[1], id, best[2], case))
         for at, id, name, case in sorted(reached, key=lambda r: r[:2]):
             self._remind(book, case, id, name, at, now)
+
+    def _pass_over(self, book: Book, case: Case, now: int) -> None:
+        """A step reached while the checkout was not open is not made up for, even if it did not
+        exist then and does once a reversal has moved `pay_by`."""
+        for name, offset in self.policy["reminders"]["steps"].get(case.method, []):
+            if 0 <= offset <= now - case.base:
+                book.done.add(((case.id, case.base, name), case.base + offset))
 
     def _remind(self, book: Book, case: Case, id: str, name: str, at: int, now: int) -> None:
         rules = self.policy["reminders"]
