@@ -219,7 +219,7 @@ class Announcer:
             {
                 "customer_id": book.customer.id,
                 "checkout_id": case.id,
-                "order_ids": [order.id for order in case.orders if order.id],
+                "order_ids": sorted(order.id for order in case.orders if order.id),
                 "amount_minor": case.amount,
                 "due_minor": case.due,
                 "received_minor": case.received,
