@@ -1,11 +1,12 @@
 """Kafka's jars: named and hashed in `jars.lock`, downloaded once, checked always."""
 
+import functools
 import hashlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -103,27 +104,34 @@ def _fetch_all(
     for old in home.glob("partial-*"):  # left by a killed process; we hold the lock
         shutil.rmtree(old, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=home))
+    given_up = threading.Event()
     pool = ThreadPoolExecutor(THREADS)
+    fetch = functools.partial(_fetch, home=home, partial=partial, download=download, pause=pause)
     try:
-        for result in [pool.submit(_fetch, jar, home, partial, download, pause) for jar in missing]:
+        for result in [pool.submit(fetch, jar, given_up=given_up) for jar in missing]:
             result.result()
     finally:
-        # On Ctrl-C or a failed jar: what is queued is dropped, only what is under way is awaited.
-        pool.shutdown(wait=True, cancel_futures=True)
+        # On Ctrl-C or a failed jar nobody waits for the others: a server may be silent for long.
+        given_up.set()
+        pool.shutdown(wait=False, cancel_futures=True)
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _fetch(
     jar: Jar,
+    *,
     home: Path,
     partial: Path,
     download: Download,
     pause: Callable[[float], None],
+    given_up: threading.Event,
 ) -> None:
     problem = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             pause(2.0 ** (attempt - 1))
+        if given_up.is_set():
+            return
         try:
             # A directory for each attempt: half a file of the last one is in nobody's way.
             path = download(jar, partial / f"{jar.file_name}.{attempt}")
@@ -167,21 +175,3 @@ def _is_right(jar: Jar, path: Path) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def main() -> int:
-    """Have the jars ready, then become the command of the arguments: a step of ./run."""
-    try:
-        ensure_jars(say=lambda line: print(f"run: {line}", file=sys.stderr, flush=True))
-    except LocalKafkaError as error:
-        print(f"run: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    if command := sys.argv[1:]:
-        os.execv(command[0], command)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
