@@ -8,12 +8,12 @@ Bounded: the ledger checks the caps before it calls.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from msgspec import Struct, msgpack
 from msgspec.structs import replace
 
+from schemas.codec import to_ms
 from schemas.events import (
     CheckoutCancelled,
     CheckoutConfirmed,
@@ -65,17 +65,9 @@ MAX_CATEGORIES = 8
 TIMED_OUT: Final = "payment_timeout"
 """The one reason of a cancellation that excuses nothing: it says that nobody paid."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 _Key = tuple[int, int, str]
 """Time, rank and event id: of two events the greater key is the newer."""
 _T = TypeVar("_T", int, str)
-
-
-def to_ms(time: datetime) -> int:
-    """Milliseconds UTC of an aware datetime; what is finer is cut."""
-    since = time - _EPOCH
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 class Buying(Struct, array_like=True, frozen=True, gc=False):

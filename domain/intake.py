@@ -27,11 +27,11 @@ from domain.facts import (
     tell_confirmed,
     tell_order,
     tell_payment,
-    to_ms,
 )
 from domain.flush import Stats
 from domain.policy import Policy
 from domain.standing import standing_of
+from schemas.codec import to_ms
 from schemas.events import (
     CheckoutCancelled,
     CheckoutConfirmed,
@@ -134,7 +134,7 @@ def _is_past(customer: Customer, checkout: Checkout | None, at_ms: int, desk: De
     """First told when it would be forgotten as settled, or folded, already: what it was settled
     by may be forgotten too, so nobody could judge it."""
     newest_ms = at_ms if checkout is None else max(at_ms, checkout.newest_ms)
-    if 0 < customer.folded_until_ms and at_ms <= customer.folded_until_ms:
+    if at_ms <= customer.folded_until_ms:
         return True
     return newest_ms + desk.policy.retention.settled_ms <= desk.known_ms
 
@@ -270,7 +270,7 @@ def _is_bare_hold(checkout: Checkout) -> bool:
     )
 
 
-def _seeded_verdict(customer: Customer, seed: SeededVerdict, desk: Desk) -> Told | None:
+def _seeded_verdict(customer: Customer, seed: SeededVerdict, _: Desk) -> Told | None:
     """Later ones win; a real confirmed event wins over what a verdict tells of it."""
     checkout = customer.find(seed.checkout_id)
     if checkout is None:
@@ -288,12 +288,12 @@ def _seeded_verdict(customer: Customer, seed: SeededVerdict, desk: Desk) -> Told
     return Told(seed.checkout_id, None)
 
 
-def _seeded_advice(customer: Customer, seed: SeededAdvice, desk: Desk) -> Told | None:
+def _seeded_advice(customer: Customer, seed: SeededAdvice, _: Desk) -> Told | None:
     customer.announced = seed.announced
     return Told(None, None)
 
 
-def _checkout_of(customer: Customer, event: Any, desk: Desk) -> tuple[Checkout, bool]:
+def _checkout_of(customer: Customer, event: InputEvent, desk: Desk) -> tuple[Checkout, bool]:
     """The event's checkout, or a new one for orphans (not yet in the record) and True."""
     checkout = customer.find(event.data.checkout_id)
     if checkout is not None:
@@ -315,7 +315,7 @@ def _told(checkout: Checkout, at_ms: int, *, changed: bool) -> Told | None:
     return Told(checkout.checkout_id, None) if newer else None
 
 
-def _check_pay_by(event: Any, pay_by_ms: int, at_ms: int, policy: Policy) -> None:
+def _check_pay_by(event: InputEvent, pay_by_ms: int, at_ms: int, policy: Policy) -> None:
     """pay_by may be the event's own moment up to the longest window after it, both inclusive."""
     if not at_ms <= pay_by_ms <= at_ms + policy.input.longest_pay_by_ms:
         data = event.data
@@ -327,7 +327,7 @@ def _check_pay_by(event: Any, pay_by_ms: int, at_ms: int, policy: Policy) -> Non
         )
 
 
-def _limit(event: Any, detail: str) -> RejectRecord:
+def _limit(event: InputEvent, detail: str) -> RejectRecord:
     data = event.data
     return RejectRecord("limit", detail, customer_id=data.customer_id, checkout_id=data.checkout_id)
 

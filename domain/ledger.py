@@ -24,6 +24,7 @@ from domain.seed import seeded_advice, seeded_verdict
 from domain.timers import Timers
 from schemas.events import InputEvent
 from schemas.faults import RejectRecord, SkipReason
+from schemas.partition import partition_of
 from schemas.record import Record
 
 __all__ = ["DeadLetter", "Flush", "Ledger", "Output", "Stats"]
@@ -120,15 +121,18 @@ class Ledger:
         self._tell(event.data.customer_id, event, record)
 
     def reject(self, record: Record, fault: RejectRecord) -> None:
-        """Takes a dead letter; holds its checkout when its ids could be read (row 9). One with a
-        fault of its key holds only a customer already known: where it lives is for the agents
-        to say (`hitrun.event.misplaced`)."""
+        """Takes a dead letter; holds its checkout when its ids could be read (row 9) and its
+        customer lives here: is known, or belongs to this partition by a key that is in order.
+        Otherwise it is for the agents to tell the right one (`hitrun.event.misplaced`)."""
         self.stats.dead_letters[fault.reason] += 1
         self._dead_letters.append(DeadLetter(record, fault.reason, fault.detail))
         customer_id, checkout_id = fault.customer_id, fault.checkout_id
         if customer_id is None or checkout_id is None:
             return
-        if fault.reason == "key" and not self.knows(customer_id):
+        if not self.knows(customer_id) and (
+            fault.reason == "key"
+            or partition_of(customer_id.encode(), self.partitions) != self.partition
+        ):
             return
         self._tell(customer_id, Hold(checkout_id, record.timestamp), None)
 
@@ -200,7 +204,7 @@ class Ledger:
                     live.customer_id, customer, live.news, session, everything=live.everything
                 )
                 due = self._due(customer, session)
-            except Exception:  # a fault of ours: found record by record
+            except Exception:  # noqa: BLE001 - a fault of ours, found record by record
                 customer, outputs, due = self._isolate(key, live, session)
             result.outputs += outputs
             self._store(key, customer, due, result, fired=live.fired)
@@ -294,7 +298,7 @@ class Ledger:
         if is_empty(customer) and (customer.announced is None or session.now_ms > 0):
             return None
         due = due_ms(customer, session)
-        if 0 < session.now_ms and due <= session.now_ms:
+        if due <= session.now_ms and session.now_ms > 0:
             due = session.now_ms + 60_000  # only while history is read again; never spin
         return due
 
@@ -339,7 +343,7 @@ class Ledger:
                 outputs += judge(
                     live.customer_id, customer, news, session, everything=told.everything
                 )
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is, the other records count
                 customer = decode(before)
                 if record is not None and not isinstance(fact, Hold):
                     self.stats.dead_letters["internal"] += 1
@@ -359,7 +363,7 @@ class Ledger:
                     live.customer_id, customer, held, session, everything=live.everything
                 )
             return customer, outputs, self._due(customer, session)
-        except Exception:
+        except Exception:  # noqa: BLE001 - nothing to blame it on: hold and try later
             customer = decode(before)
         for checkout in customer.checkouts:
             if checkout.standing in (Standing.NEW, Standing.OPEN):

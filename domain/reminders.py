@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from domain.case import Case
 from domain.customer import NEVER_MS, Customer, Reminded
-from domain.facts import to_ms
 from domain.policy import Policy, ReminderPolicy
+from schemas.codec import to_ms
 
 DropReason = Literal[
     "overtaken",  # a later step of the checkout was reached at the same time

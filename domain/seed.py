@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from domain.case import COD
 from domain.customer import Announced, Said
-from domain.facts import REFUSED, Confirmed, Order, to_ms
+from domain.facts import REFUSED, Confirmed, Order
 from domain.intake import SeededAdvice, SeededVerdict
+from schemas.codec import to_ms
 
 DETECTED = "hitrun.verdict.detected"
 WITHDRAWN = "hitrun.verdict.withdrawn"

@@ -26,7 +26,7 @@ class Judgement(Struct, frozen=True, gc=False):
     """It stands so only while `now` is before this moment."""
 
 
-def standing_of(
+def standing_of(  # noqa: C901 - the table must be read in one piece
     case: Case,
     *,
     now_ms: int,

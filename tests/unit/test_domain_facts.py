@@ -7,11 +7,12 @@ import itertools
 import pytest
 
 from domain.customer import Customer
-from domain.facts import FAILED, PAID, REFUNDED, reversed_at_ms, to_ms
+from domain.facts import FAILED, PAID, REFUNDED, reversed_at_ms
 from domain.flush import Stats
 from domain.intake import Desk, tell
 from domain.policy import DEFAULT_POLICY
-from schemas.events import InputEvent
+from schemas.codec import to_ms
+from schemas.events import InputEvent, OrderShare
 from schemas.faults import RejectRecord
 from tests.unit.domain_builders import (
     DAY,
@@ -192,9 +193,7 @@ def test_listed_and_told_orders_share_one_cap() -> None:
         customer_of(confirmed(orders=_listed(DEFAULT_POLICY.caps.orders + 1)))
 
 
-def _listed(count: int) -> tuple[object, ...]:
-    from schemas.events import OrderShare
-
+def _listed(count: int) -> tuple[OrderShare, ...]:
     return tuple(OrderShare(f"listed{i}") for i in range(count))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from domain.frontier import Frontier, FrontierState
 
 T0 = 1_800_000_000_000

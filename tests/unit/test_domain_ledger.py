@@ -8,6 +8,7 @@ from zlib import crc32
 import pytest
 from msgspec.structs import replace
 
+from domain import intake
 from domain import judge as judging
 from domain.customer import NEVER_MS, Customer, decode, due_of, encode, open_of
 from domain.ledger import Ledger
@@ -393,11 +394,9 @@ def test_an_exception_while_applying_leaves_the_record_as_it_was(
     shop.tell(confirmed(**ALLOWED))
     shop.ledger.apply(confirmed("k2"), record())
 
-    def half(customer: Customer, event: Any, desk: Any) -> None:
+    def half(customer: Customer, *_: Any) -> None:
         customer.checkouts.clear()
         raise ZeroDivisionError
-
-    from domain import intake
 
     monkeypatch.setitem(intake._TELL, type(order("placed", at=T0)), half)
     with pytest.raises(ZeroDivisionError):
