@@ -244,7 +244,10 @@ class Announcer:
             if case.cart is not None
             and any(c.data.get("cart_id") == case.cart for c in checkout.confirmed)
         }
-        since = [f.at for f in book.facts[said.known :] if f.checkout in same_cart]
+        before = {f.id for f in book.facts[: said.known]}
+        since = [
+            f.at for f in book.facts[said.known :] if f.checkout in same_cart and f.id not in before
+        ]
         self._say(
             "hitrun.verdict.withdrawn",
             output_id(book.customer.id, case.id, "withdrawn", said.sequence),

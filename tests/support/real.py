@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from domain.policy import Policy, parse_policy
 
 from domain.customer import decode
 from domain.flush import Flush
 from domain.ledger import Ledger
+from domain.policy import Policy, parse_policy
 from tests.support.builders import Record, ms
 from tests.support.scenarios import Outcome, Scenario, event_number
 
