@@ -79,19 +79,24 @@ def backlog(customers: int, seed: int = 1) -> list[tuple[int, InputEvent]]:
     return events
 
 
-def _flushes(events: list[tuple[int, InputEvent]]) -> Iterator[list[tuple[int, InputEvent]]]:
-    for start in range(0, len(events), FLUSH_EVENTS):
-        yield events[start : start + FLUSH_EVENTS]
+def _flushes(
+    events: list[tuple[int, InputEvent]], size: int
+) -> Iterator[list[tuple[int, InputEvent]]]:
+    for start in range(0, len(events), size):
+        yield events[start : start + size]
 
 
-def drain(events: list[tuple[int, InputEvent]], *, known: bool) -> tuple[Ledger, float]:
-    """Runs all events through a ledger; `known`: the frontier follows an hour behind."""
+def drain(
+    events: list[tuple[int, InputEvent]], *, known: bool, size: int = FLUSH_EVENTS
+) -> tuple[Ledger, float]:
+    """Runs all events through a ledger, `size` a flush; `known`: the frontier follows an hour
+    behind."""
     ledger = Ledger(policy=DEFAULT_POLICY)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # as the worker does: records are trees, nothing to find
     started = time.process_time()
-    for batch in _flushes(events):
+    for batch in _flushes(events, size):
         for _, event in batch:
             ledger.apply(event, RECORD)
         if known:
@@ -110,16 +115,17 @@ def main() -> None:
     options = parser.parse_args()
     events = backlog(options.customers)
     profile = cProfile.Profile() if options.profile else None
-    for known in (False, True):
+    for known, flush in ((False, FLUSH_EVENTS), (True, FLUSH_EVENTS), (True, 500)):
         if profile is not None:
             profile.enable()
-        ledger, seconds = drain(events, known=known)
+        ledger, seconds = drain(events, known=known, size=flush)
         if profile is not None:
             profile.disable()
         size = sum(len(key) + len(value) for key, value in ledger.records.items())
         print(
             f"frontier {'known' if known else 'unknown'}: {seconds / len(events) * 1e6:.2f}"
-            f" us/event, {len(events)} events, {size / ledger.count:.0f} bytes/customer"
+            f" us/event, {len(events)} events, {flush} a flush,"
+            f" {size / ledger.count:.0f} bytes/customer"
         )
     if profile is not None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)
