@@ -9,6 +9,6 @@ from domain.ledger import Ledger
 from schemas.record import Record
 
 
-def feed(ledger: Ledger, records: Sequence[Record]) -> list[int]:
+def feed(ledger: Ledger, records: Sequence[Record]) -> intake.Fed:
     """Applies a batch of the order topic to the customers of its lane; see intake."""
     return intake.feed(ledger, "order", records)

@@ -2,7 +2,8 @@
 
 The types carry the shape (required, type, range); what a type cannot say (printable ids,
 `paid_at` required when paid, ...) is checked by `schemas.codec`. Unknown attributes and unknown
-data fields are ignored. Times are aware datetimes here and integer milliseconds in `domain/`.
+data fields are ignored; null says the same as an absent field. Times are aware datetimes here and
+integer milliseconds in `domain/`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 """1-128 code points; `schemas.codec` also demands `str.isprintable()`."""
@@ -22,7 +23,8 @@ Currency = Annotated[str, Meta(min_length=3, max_length=3)]
 """ISO 4217, three capital letters."""
 
 Time = Annotated[datetime, Meta(tz=True)]
-"""RFC 3339 with a zone."""
+"""RFC 3339 with a zone. msgspec also takes an offset without its colon (`+0700`); it takes no leap
+second (`23:59:60`), which Python's datetime cannot hold."""
 
 PaymentMethod = Literal[
     "card",
@@ -133,6 +135,20 @@ class MisplacedData(Struct, frozen=True):
     checkout_id: Id
 
 
+class EraseData(Struct, frozen=True):
+    customer_id: Id
+
+
+class IncidentData(Struct, frozen=True):
+    """Of `payment_methods` and `provider` at least one is told (checked by `schemas.codec`)."""
+
+    incident_id: Id
+    since: Time = field(name="from")
+    until: Time
+    payment_methods: Annotated[tuple[PaymentMethod, ...], Meta(min_length=1)] | None = None
+    provider: str | None = None
+
+
 class Event(Struct, frozen=True, tag_field="type"):
     """The CloudEvents attributes all inputs share; `type` is the tag and picks the class."""
 
@@ -170,6 +186,23 @@ class EventMisplaced(Event, frozen=True, tag="hitrun.event.misplaced"):
     data: MisplacedData
 
 
+class CustomerErase(Event, frozen=True, tag="hitrun.customer.erase"):
+    data: EraseData
+
+
+class IncidentDeclared(Event, frozen=True, tag="hitrun.incident.declared"):
+    """Concerns the whole partition, not a customer: no key, one record in every partition."""
+
+    data: IncidentData
+
+
 CheckoutEvent = CheckoutConfirmed | MethodChanged | CheckoutCancelled
-CommandEvent = VerdictOverturn | EventMisplaced
-InputEvent = CheckoutEvent | PaymentUpdated | OrderUpdated | CommandEvent
+InputEvent = CheckoutEvent | PaymentUpdated | OrderUpdated | VerdictOverturn | EventMisplaced
+"""What the ledger takes: facts of one checkout."""
+
+NotYet = CustomerErase | IncidentDeclared
+"""Read and checked, but nothing acts on them yet."""
+
+CommandEvent = VerdictOverturn | EventMisplaced | NotYet
+AnyEvent = InputEvent | NotYet
+"""Every type we know on an input topic."""

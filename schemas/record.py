@@ -1,4 +1,4 @@
-"""A Kafka record as the pure side sees it."""
+"""A Kafka record as the parts behind the transport see it, whatever client read it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class Record(Protocol):
-    """What is read of a consumed record; aiokafka's ConsumerRecord has it all."""
+    """What is read of a record: aiokafka's ConsumerRecord and `RawRecord` are such."""
 
     @property
     def topic(self) -> str: ...
@@ -19,8 +19,8 @@ class Record(Protocol):
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> int:
-        """Append time, ms (the event's own time where the topic uses CreateTime)."""
-        ...
+        """Append time, ms since 1970. The transport puts its clock here where a topic has
+        CreateTime, which is the producer's word only."""
 
     @property
     def key(self) -> bytes | None: ...
@@ -31,7 +31,7 @@ class Record(Protocol):
 
 
 class RawRecord(Struct, frozen=True):
-    """A record that did not come from a broker: replay, tests, restored state."""
+    """A record that comes from no client: replayed, or made by a test."""
 
     topic: str
     partition: int
