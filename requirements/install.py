@@ -128,10 +128,13 @@ def _run(command: list[str], *, keep: int, attempts: int) -> None:
             pause = 3**attempt
             _tell(f"that did not work, trying again in {pause} s ...")
             time.sleep(pause)
+        scratch = VENV / "tmp"  # not /tmp: what a killed pip leaves goes with the environment
+        scratch.mkdir(exist_ok=True)
         with LOG.open("a") as log:
             # The child holds our lock too: should it outlive us, the next ./run waits for it.
             child = subprocess.Popen(
                 command,
+                env={**os.environ, "TMPDIR": str(scratch)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -144,6 +147,7 @@ def _run(command: list[str], *, keep: int, attempts: int) -> None:
             child.terminate()
             child.wait()
             raise
+        shutil.rmtree(scratch, ignore_errors=True)
         if code == 0:
             return
     _give_up(command)
