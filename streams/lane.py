@@ -1,0 +1,314 @@
+"""One lane: partition i of every input, its customers, and one transaction at a time.
+
+A lane owns the transactional producer `<group>-<i>`; taking a lane over starts that producer
+anew, which fences the former owner, so a zombie's writes never become visible. One transaction
+holds outputs, dead letters, one changelog record per changed customer and the position.
+
+The traps of aiokafka's transactional producer that this file is written around (measured on
+0.14.0): `commit_transaction` commits although a batch failed, so *every* future is awaited before
+it; after a failed batch or a fence the producer is useless, so any exception ends the process.
+There is no repair path: the next owner starts from what was committed.
+
+Knows nothing of Faust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord
+
+from agents.intake import Fed
+from domain.flush import DeadLetter, Flush
+from domain.frontier import Frontier
+from domain.ledger import Ledger
+from schemas.outputs import HEADERS
+from schemas.topics import STREAMS, Stream, Topics
+from streams import position as positions
+from streams.faults import HaltWorker
+from streams.position import Letters, Position
+
+FULL_EVENTS = 20_000
+"""A transaction is begun at the latest after so many events, whatever the interval."""
+
+WAITING_EVENTS = 40_000
+"""A lane with so many events applied and not committed is not fetched for."""
+
+LETTER_WINDOW = 10_000
+LETTER_SHARE = 2_000
+LETTER_MISPLACED = 20
+"""A broken producer: more than 20 % dead letters, or 20 records on wrong partitions, among
+10,000 records of an input."""
+
+SLICE = 2_000
+SLICE_S = 0.02
+"""Timers are judged in slices, so that thousands due at once (after downtime) never block."""
+
+BATCH_BYTES = 512 * 1024
+MAX_MARKS = 256
+IDLE_POSITION_S = 3600.0
+"""An idle lane writes its position so often: brokers forget a transactional id after 7 days."""
+
+Feed = Callable[[Ledger, Sequence[ConsumerRecord]], Fed]
+
+
+def wall_ms() -> int:
+    """The worker's clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Lane:
+    """See the module. `open` is the gate: while it is closed nothing is applied or fetched."""
+
+    def __init__(
+        self,
+        partition: int,
+        *,
+        ledger: Ledger,
+        frontier: Frontier,
+        position: Position,
+        producer: AIOKafkaProducer,
+        topics: Topics,
+        commit_interval_s: float,
+        clock: Callable[[], int] = wall_ms,
+    ) -> None:
+        self.partition = partition
+        self.ledger = ledger
+        self.frontier = frontier
+        self.producer = producer
+        self.topics = topics
+        self.clock = clock
+        self.open = False
+        self.next: dict[Stream, int] = dict(position.next)
+        self.position = position
+        self.reached: dict[Stream, int] = {}
+        self.letters: dict[Stream, Letters] = {s: Letters() for s in STREAMS} | position.letters
+        self.in_flight: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
+        self.waiting = 0
+        self.committed_at = time.monotonic()
+        """When all that was applied was known to be committed."""
+        self._written_at = self.committed_at
+        self.commits = 0
+        self.events = 0
+        self._interval_s = commit_interval_s
+        self._marks: deque[tuple[int, dict[Stream, int]]] = deque()
+        self._dirty = False
+        self._wake = asyncio.Event()
+        self._committing = asyncio.Lock()
+        self._more_due = False
+
+    # ------------------------------------------------------------------ in
+
+    def handed(self, stream: Stream) -> None:
+        """A batch was queued for its agent."""
+        self.in_flight[stream] += 1
+
+    def feed(self, stream: Stream, records: Sequence[ConsumerRecord], feed: Feed) -> None:
+        """Applies a batch. Raises HaltWorker for a broken producer, after which what was applied
+        is committed, counters included, and nothing more is."""
+        ledger = self.ledger
+        dead = ledger.stats.dead_letters.total()
+        fed = feed(ledger, records)
+        if stream == "payment":
+            self.frontier.note_payments(fed.beats)
+        elif stream == "checkout":
+            self.frontier.note_checkouts(fed.beats)
+        self.next[stream] = records[-1].offset + 1
+        self.in_flight[stream] -= 1
+        self.waiting += len(records)
+        self.events += len(records)
+        self._dirty = True
+        dead = ledger.stats.dead_letters.total() - dead
+        self._count_letters(stream, len(records), dead, fed.misplaced)
+        if self.waiting >= FULL_EVENTS:
+            self._wake.set()
+
+    def at(self, stream: Stream, offset: int) -> None:
+        """All records below `offset` were handed over; markers are passed as well."""
+        self.reached[stream] = offset
+        if self.in_flight[stream] == 0 and offset > self.next.get(stream, 0):
+            self.next[stream] = offset
+
+    def mark(self, t0_ms: int, ends: dict[Stream, int]) -> None:
+        """At `t0_ms` (read before), the inputs had grown to `ends` (high watermarks)."""
+        for stream, end in ends.items():
+            if end < self.next.get(stream, 0):
+                raise HaltWorker(
+                    f"input lost: {self.topics.name(stream)}[{self.partition}] ends at {end}, "
+                    f"before the position {self.next[stream]}"
+                )
+        if len(self._marks) < MAX_MARKS:
+            self._marks.append((t0_ms, ends))
+
+    @property
+    def full(self) -> bool:
+        return self.waiting >= WAITING_EVENTS
+
+    def check_letters(self) -> None:
+        """Raises HaltWorker while a producer's records count as broken."""
+        for stream, letters in self.letters.items():
+            if letters.dead > LETTER_SHARE or letters.misplaced >= LETTER_MISPLACED:
+                topic = self.topics.name(stream)
+                raise HaltWorker(
+                    f"{letters.dead} dead letters, {letters.misplaced} of them on wrong "
+                    f"partitions, among {letters.records} records of {topic}[{self.partition}]: "
+                    f"its producer looks broken. Mend it, then go on with: "
+                    f"hitrun worker --accept-dead-letters {topic}"
+                )
+
+    def _count_letters(self, stream: Stream, records: int, dead: int, misplaced: int) -> None:
+        letters = self.letters[stream]
+        letters.records += records
+        letters.dead += dead
+        letters.misplaced += misplaced
+        if letters.records >= LETTER_WINDOW and not (
+            letters.dead > LETTER_SHARE or letters.misplaced >= LETTER_MISPLACED
+        ):
+            self.letters[stream] = Letters()
+
+    # ------------------------------------------------------------------ out
+
+    async def run(self) -> None:
+        """The lane's loop while it is open: every interval, or when a lot was applied."""
+        while True:
+            if not self._more_due:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._interval_s)
+            self._wake.clear()
+            if self.open:
+                await self.turn()
+
+    async def turn(self) -> None:
+        """Moves the frontier, judges, and writes one transaction if there is anything to write."""
+        async with self._committing:
+            self._advance()
+            frontier_ms = self.frontier.value_ms
+            clock_ms = self.clock()
+            fired = self.ledger.fire(frontier_ms=frontier_ms, clock_ms=clock_ms, limit=SLICE)
+            self._more_due = fired >= SLICE
+            idle = time.monotonic() - self._written_at > IDLE_POSITION_S
+            if not (self._dirty or fired or idle):
+                self.committed_at = time.monotonic()
+                return
+            await self._transaction(self.ledger.flush(clock_ms=clock_ms))
+            self.check_letters()
+
+    async def park(self) -> None:
+        """Commits what is applied, with the gate closed."""
+        async with self._committing:
+            if self._dirty:
+                await self._transaction(self.ledger.flush(clock_ms=self.clock()))
+
+    def close(self) -> None:
+        """Shuts the gate, at once: what is fetched but not applied will be fetched again."""
+        self.open = False
+        self.reached.clear()
+        self.in_flight = dict.fromkeys(STREAMS, 0)
+        self._marks.clear()
+
+    def _advance(self) -> None:
+        reached = None
+        while self._marks and self._passed(self._marks[0][1]):
+            reached = self._marks.popleft()[0]
+        if reached is not None:
+            self.frontier.advance(t0_ms=reached)
+
+    def _passed(self, ends: dict[Stream, int]) -> bool:
+        return all(
+            self.in_flight[stream] == 0 and self.reached.get(stream, -1) >= end
+            for stream, end in ends.items()
+        )
+
+    async def _transaction(self, flush: Flush) -> None:
+        """Everything or nothing. The position is taken here, before the first await."""
+        position = Position(
+            next=dict(self.next),
+            frontier=self.frontier.state(),
+            policy=self.position.policy if self.ledger.rejudging else self.ledger.policy.version,
+            cluster=self.position.cluster,
+            partitions=self.position.partitions,
+            letters={s: Letters(x.records, x.dead, x.misplaced) for s, x in self.letters.items()},
+            count=self.ledger.count,
+            checksum=self.ledger.checksum,
+        )
+        self.position = position
+        self.waiting = 0
+        self._dirty = False
+        now_ms = wall_ms()
+        writer = _Writer(self.producer, now_ms)
+        changelog = self.topics.changelog
+        for key, value in flush.changelog:
+            writer.add(changelog, self.partition, key, value)
+        writer.add(changelog, self.partition, positions.KEY, positions.encode(position))
+        for output in flush.outputs:
+            partition = self.partition if output.partition is None else output.partition
+            topic = self.topics.name(output.role)
+            writer.add(topic, partition, output.key, output.value, HEADERS)
+        for letter in flush.dead_letters:
+            record = letter.record
+            dlq = self.topics.dlq(record.topic)
+            headers = (*record.headers, *_letter_headers(letter, now_ms))
+            writer.add(dlq, self.partition, record.key, record.value, headers)
+        await self.producer.begin_transaction()
+        done = await writer.send()
+        await self.producer.commit_transaction()
+        self.committed_at = self._written_at = time.monotonic()
+        self.commits += 1
+        broker_ms = max((d.timestamp for d in done if d and d.timestamp_type == 1), default=None)
+        if broker_ms is not None:
+            self.frontier.note_clock(broker_ms=broker_ms, clock_ms=now_ms)
+
+
+class _Writer:
+    """Collects records into batches per topic partition and sends them in one transaction."""
+
+    def __init__(self, producer: AIOKafkaProducer, now_ms: int) -> None:
+        self._producer = producer
+        self._now_ms = now_ms
+        self._open: dict[tuple[str, int], Any] = {}
+        self._full: list[tuple[tuple[str, int], Any]] = []
+
+    def add(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        place = (topic, partition)
+        builder = self._open.get(place)
+        if builder is not None:
+            if builder.append(timestamp=self._now_ms, key=key, value=value, headers=list(headers)):
+                return
+            self._full.append((place, builder))
+        builder = self._open[place] = self._producer.create_batch()
+        builder.append(timestamp=self._now_ms, key=key, value=value, headers=list(headers))
+
+    async def send(self) -> list[Any]:
+        """Sends all and waits for *every* batch (see the module); raises when one failed."""
+        futures = []
+        for (topic, partition), builder in [*self._full, *self._open.items()]:
+            builder.close()
+            futures.append(await self._producer.send_batch(builder, topic, partition=partition))
+        return list(await asyncio.gather(*futures))
+
+
+def _letter_headers(letter: DeadLetter, now_ms: int) -> list[tuple[str, bytes]]:
+    record = letter.record
+    told = {
+        "reason": letter.reason,
+        "detail": letter.detail[:8192],
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "timestamp": str(record.timestamp),
+        "at": str(now_ms),
+    }
+    return [(f"hitrun.error.{name}", text.encode()) for name, text in told.items()]

@@ -1,0 +1,511 @@
+"""All lanes of this worker: Faust's table manager, replaced.
+
+Faust's own manager restores tables through recovery code that seeks before it clears, swallows
+errors and compares generations too late. This one is set through the public setting
+`TableManager` and gets the same calls. What Faust calls, in this order, is held by
+tests/contract/test_pinned_libraries.py.
+
+Revoked: at once and synchronously every gate closes; then each lane commits what it applied and
+is parked. Assigned, in a task of its own so that heartbeats go on: unless the generation is the
+last one + 1 nothing is kept (somebody else may have owned our lanes in between); lanes that went
+elsewhere are dropped; kept lanes seek and go on; gained lanes start their producer (which fences
+the former owner; reading anything before would be wrong), restore, seek, open.
+
+Any exception here, in a fetch, a transaction or a missed deadline ends the process with one line.
+There is no repair path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from faust.types import TP
+from faust.types.tables import CollectionT, TableManagerT
+from mode import Service
+
+from domain.frontier import Frontier
+from domain.ledger import Ledger
+from domain.policy import Policy
+from schemas.topics import STREAMS, Stream, Topics
+from streams.faults import HaltWorker, RestartWorker
+from streams.lane import BATCH_BYTES, Feed, Lane, wall_ms
+from streams.position import Letters, Position
+from streams.restore import read_to_end, restore
+from streams.transport import Batch
+
+DRAIN_S = 5.0
+"""A lane that can't commit within this when revoked ends the process."""
+
+WATCHDOG_S = 60.0
+"""Live lanes that do not poll, or have input and do not commit, for so long end the process."""
+
+GROUP_COMMIT_S = 5.0
+
+
+class WorkerOptions:
+    """What the lanes need to know, from settings and command line."""
+
+    def __init__(
+        self,
+        *,
+        kafka: dict[str, Any],
+        topics: Topics,
+        policy: Policy,
+        partitions: int,
+        cluster: str,
+        commit_interval_s: float,
+        transaction_timeout_ms: int,
+        upstream_delay_ms: int,
+        silence_ms: int,
+        rebuild: bool = False,
+        accept_dead_letters: frozenset[str] = frozenset(),
+        end: Callable[[BaseException], None],
+        say: Callable[..., None],
+    ) -> None:
+        self.kafka = kafka
+        self.topics = topics
+        self.policy = policy
+        self.partitions = partitions
+        self.cluster = cluster
+        self.commit_interval_s = commit_interval_s
+        self.transaction_timeout_ms = transaction_timeout_ms
+        self.upstream_delay_ms = upstream_delay_ms
+        self.silence_ms = silence_ms
+        self.rebuild = rebuild
+        self.accept_dead_letters = accept_dead_letters
+        self.end = end
+        self.say = say
+
+
+class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it is a dict, too
+    """See the module. Faust makes it as `app.tables`; `app.options` must be there before."""
+
+    def __init__(self, app: Any, **kwargs: Any) -> None:
+        Service.__init__(self, **kwargs)
+        self.app = app
+        self.data: dict[str, CollectionT] = {}
+        self.actives_ready = False
+        self.standbys_ready = True
+        self.options: WorkerOptions = app.options
+        self.lanes: dict[int, Lane] = {}
+        self.epoch = 0
+        self.generation = -2
+        self.ready = False
+        self.takeovers = 0
+        self.takeover_s = 0.0
+        self._loops: dict[int, asyncio.Task[None]] = {}
+        self._takeover: asyncio.Task[None] | None = None
+        self._inputs = self.options.topics.inputs()
+        self._polled_at = time.monotonic()
+        self._registered = asyncio.Event()
+        self._recovered = asyncio.Event()
+        self._watermarks: AIOKafkaConsumer | None = None
+        self._held: dict[int, str | None] = {}
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    # ------------------------------------------------------------------ what Faust calls
+
+    def add(self, table: CollectionT) -> CollectionT:
+        """One table, the read-only view."""
+        self.data[table.name] = table
+        return table
+
+    @property
+    def changelog_topics(self) -> set[str]:
+        return {self.options.topics.changelog}
+
+    async def on_start(self) -> None:
+        for table in self.data.values():
+            await table.maybe_start()
+        self._watermarks = AIOKafkaConsumer(
+            **self.options.kafka, isolation_level="read_uncommitted"
+        )
+        await self._watermarks.start()
+        self._registered.set()
+
+    async def wait_until_tables_registered(self) -> None:
+        await self._registered.wait()
+
+    async def wait_until_recovery_completed(self) -> bool:
+        """False = go on starting; the first takeover does the rest."""
+        return False
+
+    def persist_offset_on_commit(self, store: Any, tp: TP, offset: int) -> None:
+        raise NotImplementedError("the position is in the changelog")
+
+    def on_commit(self, offsets: Any) -> None:
+        """Faust's own commits do not exist: its topics have no acks."""
+
+    def on_rebalance_start(self) -> None:
+        """As early as it can be known (from the consumer's thread)."""
+        self.actives_ready = False
+        self.ready = False
+
+    def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Synchronously: from here on nothing of the old generation is applied."""
+        self.epoch += 1
+        self.ready = False
+        for lane in self.lanes.values():
+            lane.close()
+        if self._takeover is not None:
+            self._takeover.cancel()
+        self.options.say("rebalance.started", lanes=len(self.lanes))
+
+    async def drain(self, *_: Any, **__: Any) -> None:
+        """Signal `app.on_partitions_revoked`: commit what is applied; lanes stay parked."""
+        await self._guard(self._drain())
+
+    async def _drain(self) -> None:
+        if self._takeover is not None:
+            await asyncio.wait([self._takeover])
+            self._takeover = None
+        await self._stop_loops()
+        parking = [lane.park() for lane in self.lanes.values()]
+        if parking:
+            try:
+                await asyncio.wait_for(asyncio.gather(*parking), DRAIN_S)
+            except TimeoutError as error:
+                raise RestartWorker(f"a lane did not commit within {DRAIN_S} s") from error
+
+    async def on_rebalance(
+        self,
+        assigned: set[TP],
+        revoked: set[TP],
+        newly_assigned: set[TP],
+        generation_id: int = 0,
+    ) -> None:
+        """Returns at once: heartbeats wait for it, a takeover may be long."""
+        partitions = {tp.partition for tp in assigned}
+        for partition in partitions:
+            whole = {TP(topic, partition) for topic in self._inputs}
+            if not whole <= assigned:
+                self.failed(
+                    RestartWorker(f"got only a part of lane {partition}: workers differ in topics")
+                )
+        self._takeover = asyncio.create_task(
+            self._guard(self._take_over(partitions, generation_id)), name="takeover"
+        )
+
+    async def on_stop(self) -> None:
+        """SIGTERM: commit what is applied, close the producers."""
+        self.on_partitions_revoked(set())
+        await self._drain()
+        for lane in self.lanes.values():
+            await lane.producer.stop()
+        self.lanes.clear()
+        await self.app._fetcher.stop()
+        if self._watermarks is not None:
+            await self._watermarks.stop()
+        for table in self.data.values():
+            await table.stop()
+
+    # ------------------------------------------------------------------ takeover
+
+    async def _take_over(self, partitions: set[int], generation: int) -> None:
+        started = time.monotonic()
+        epoch = self.epoch
+        if generation != self.generation + 1:
+            await self._drop(set(self.lanes))
+        self.generation = generation
+        await self._drop(set(self.lanes) - partitions)
+        for lane in self.lanes.values():
+            await self._open(lane)
+        await self._resume_flow()
+        for partition in sorted(partitions - set(self.lanes)):
+            lane = await self._gain(partition)
+            self.lanes[partition] = lane
+            await self._open(lane)
+        if epoch != self.epoch:
+            return
+        self.takeovers += 1
+        self.takeover_s = time.monotonic() - started
+        self.actives_ready = True
+        self.ready = True
+        self.app.on_rebalance_end()
+        self.options.say("rebalance.done", lanes=len(self.lanes), seconds=round(self.takeover_s, 3))
+
+    async def _resume_flow(self) -> None:
+        """What Faust's recovery would do at its end; nobody else does it any more."""
+        app = self.app
+        app.consumer.forget_read_offsets()
+        app.flow_control.resume()
+        app.consumer.resume_flow()
+        await app._fetcher.maybe_start()
+        await app.on_rebalance_complete.send()
+
+    async def _drop(self, partitions: set[int]) -> None:
+        for partition in partitions:
+            lane = self.lanes.pop(partition)
+            await lane.producer.stop()
+            self.options.say("partition.lost", partition=partition)
+
+    async def _gain(self, partition: int) -> Lane:
+        o = self.options
+        started = time.monotonic()
+        producer = AIOKafkaProducer(
+            **o.kafka,
+            transactional_id=f"{o.topics.group}-{partition}",
+            transaction_timeout_ms=o.transaction_timeout_ms,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=8 * 1024 * 1024,
+            linger_ms=0,
+            retry_backoff_ms=10,  # also the wait after CONCURRENT_TRANSACTIONS
+            acks="all",
+        )
+        try:
+            await self._start_producer(producer)
+            ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
+            position = await self._state(partition, ledger)
+            lane = Lane(
+                partition,
+                ledger=ledger,
+                frontier=Frontier(
+                    upstream_delay_ms=o.upstream_delay_ms,
+                    silence_ms=o.silence_ms,
+                    state=position.frontier,
+                ),
+                position=position,
+                producer=producer,
+                topics=o.topics,
+                commit_interval_s=o.commit_interval_s,
+            )
+            for topic in o.accept_dead_letters:
+                lane.letters[self._inputs[topic]] = Letters()
+            lane.check_letters()
+        except BaseException:
+            await producer.stop()
+            raise
+        o.say(
+            "partition.recovered",
+            partition=partition,
+            customers=ledger.count,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return lane
+
+    async def _start_producer(self, producer: AIOKafkaProducer) -> None:
+        """InitProducerId: fences the former owner, ends what it left open."""
+        await producer.start()
+
+    async def _state(self, partition: int, ledger: Ledger) -> Position:
+        o = self.options
+        position = await restore(o.kafka, o.topics, partition, ledger)
+        if position is None:
+            await self._seed(partition, ledger)
+            return Position(policy=o.policy.version, cluster=o.cluster, partitions=o.partitions)
+        if position.cluster != o.cluster:
+            raise HaltWorker(
+                f"the state of lane {partition} belongs to cluster {position.cluster}, this is "
+                f"{o.cluster}: offsets of one mean nothing in another"
+            )
+        if position.partitions != o.partitions:
+            raise HaltWorker(
+                f"the inputs have {o.partitions} partitions, the state was made for "
+                f"{position.partitions}: make new topics and a new group"
+            )
+        if position.policy != o.policy.version:
+            ledger.rejudge_all()
+        return position
+
+    async def _seed(self, partition: int, ledger: Ledger) -> None:
+        """An empty state takes what was announced before as announced."""
+        topics = self.options.topics
+
+        def take(role: Any) -> Callable[[list[Any]], None]:
+            def seed(records: list[Any]) -> None:
+                for record in records:
+                    if record.key is not None:
+                        ledger.seed(role, record.key, record.value)
+
+            return seed
+
+        await read_to_end(
+            self.options.kafka, TopicPartition(topics.verdict, partition), take("verdict")
+        )
+        await read_to_end(
+            self.options.kafka, TopicPartition(topics.customer, partition), take("customer")
+        )
+
+    async def _open(self, lane: Lane) -> None:
+        """Seeks every input to the position and opens the gate."""
+        tps = {
+            stream: TopicPartition(topic, lane.partition) for topic, stream in self._inputs.items()
+        }
+        assert self._watermarks is not None
+        begins = await self._watermarks.beginning_offsets(list(tps.values()))
+        ends = await self._watermarks.end_offsets(list(tps.values()))
+        offsets: dict[TopicPartition, int] = {}
+        for stream, tp in tps.items():
+            at = lane.next.setdefault(stream, begins[tp])
+            if not begins[tp] <= at <= ends[tp]:
+                raise HaltWorker(
+                    f"input lost: {tp.topic}[{tp.partition}] holds offsets {begins[tp]} to "
+                    f"{ends[tp]}, the position is {at}; start from an empty state with --rebuild"
+                )
+            offsets[tp] = at
+        await self.app.consumer._thread.seek_to(offsets)
+        lane.open = True
+        self._loops[lane.partition] = asyncio.create_task(
+            self._guard(lane.run()), name=f"lane-{lane.partition}"
+        )
+
+    async def _stop_loops(self) -> None:
+        """Lane loops end between transactions: `park` waits for the lock of the one under way."""
+        loops, self._loops = self._loops, {}
+        for partition, loop in loops.items():
+            lane = self.lanes.get(partition)
+            if lane is not None:
+                async with lane._committing:
+                    loop.cancel()
+            else:
+                loop.cancel()
+
+    # ------------------------------------------------------------------ what the driver calls
+
+    def fetchable(self) -> set[TopicPartition]:
+        """See transport.Gates."""
+        return {
+            TopicPartition(topic, lane.partition)
+            for lane in self.lanes.values()
+            if lane.open and not lane.full
+            for topic in self._inputs
+        }
+
+    async def handed(self, batch: Batch) -> None:
+        """Notes a batch that is on its way; looks into a gap in the offsets: markers and
+        compaction leave some, but aiokafka also jumps over what retention took away."""
+        lane = self.lanes.get(batch.partition)
+        if lane is None or not lane.open:
+            return
+        stream = self._inputs[batch.topic]
+        expected = lane.reached.get(stream, lane.next[stream])
+        if batch.records[0].offset > expected and lane.in_flight[stream] == 0:
+            await self._check_gap(lane, stream, expected)
+        lane.handed(stream)
+
+    async def _check_gap(self, lane: Lane, stream: Stream, expected: int) -> None:
+        tp = TopicPartition(self.options.topics.name(stream), lane.partition)
+        assert self._watermarks is not None
+        begin = (await self._watermarks.beginning_offsets([tp]))[tp]
+        if begin > expected:
+            raise HaltWorker(
+                f"input lost: {tp.topic}[{tp.partition}] begins at {begin}, after the position "
+                f"{expected}; start from an empty state with --rebuild"
+            )
+
+    def reached(self, epoch: int, positions: dict[TopicPartition, int]) -> None:
+        """See transport.Gates."""
+        if epoch != self.epoch:
+            return
+        for tp, offset in positions.items():
+            lane = self.lanes.get(tp.partition)
+            if lane is not None and lane.open:
+                lane.at(self._inputs[tp.topic], offset)
+
+    def polled(self) -> None:
+        """See transport.Gates."""
+        self._polled_at = time.monotonic()
+
+    def feed(self, stream: Stream, batch: Batch, feed: Feed) -> None:
+        """What the agents do with a batch."""
+        lane = self.lanes.get(batch.partition)
+        if lane is None or not lane.open or batch.epoch != self.epoch:
+            return
+        try:
+            lane.feed(stream, batch.records, feed)
+        except BaseException as error:
+            self.failed(error)
+            raise
+
+    # ------------------------------------------------------------------ time
+
+    @Service.task
+    async def _pulse(self) -> None:
+        """Reads how far the inputs have grown, for all lanes at once."""
+        await self._guard(self._measure())
+
+    async def _measure(self) -> None:
+        while not self.should_stop:
+            await asyncio.sleep(self.options.commit_interval_s)
+            lanes = [lane for lane in self.lanes.values() if lane.open]
+            if not lanes or self._watermarks is None:
+                continue
+            epoch, t0_ms = self.epoch, wall_ms()
+            tps = {
+                TopicPartition(topic, lane.partition): (lane, stream)
+                for lane in lanes
+                for topic, stream in self._inputs.items()
+            }
+            ends: dict[int, dict[Stream, int]] = {lane.partition: {} for lane in lanes}
+            for tp, end in (await self._watermarks.end_offsets(list(tps))).items():
+                lane, stream = tps[tp]
+                ends[lane.partition][stream] = end
+            if epoch != self.epoch:
+                continue
+            for lane in lanes:
+                if lane.open:
+                    lane.mark(t0_ms, ends[lane.partition])
+                    self._tell_hold(lane)
+
+    def _tell_hold(self, lane: Lane) -> None:
+        held = lane.frontier.held
+        if held != self._held.get(lane.partition):
+            self._held[lane.partition] = held
+            event = "frontier.released" if held is None else "frontier.held"
+            self.options.say(event, partition=lane.partition, reason=held)
+
+    @Service.task
+    async def _watch(self) -> None:
+        await self._guard(self._watchdog())
+
+    async def _watchdog(self) -> None:
+        while not self.should_stop:
+            await asyncio.sleep(5.0)
+            now = time.monotonic()
+            lanes = [lane for lane in self.lanes.values() if lane.open]
+            if lanes and now - self._polled_at > WATCHDOG_S:
+                raise RestartWorker(f"has not polled for {WATCHDOG_S:.0f} s")
+            for lane in lanes:
+                if lane.waiting and now - lane.committed_at > WATCHDOG_S:
+                    raise RestartWorker(
+                        f"lane {lane.partition} has input and has not committed for "
+                        f"{WATCHDOG_S:.0f} s"
+                    )
+
+    @Service.task
+    async def _group_offsets(self) -> None:
+        """For dashboards and autoscalers only; a failure is nobody's loss."""
+        while not self.should_stop:
+            await asyncio.sleep(GROUP_COMMIT_S)
+            offsets = {
+                TopicPartition(self.options.topics.name(stream), lane.partition): offset
+                for lane in self.lanes.values()
+                if lane.open
+                for stream, offset in lane.position.next.items()
+            }
+            if offsets and self.ready:
+                try:
+                    await self.app.consumer._thread.commit_group(offsets)
+                except Exception as error:  # noqa: BLE001 - see above
+                    self.options.say("group.commit_failed", error=repr(error))
+
+    # ------------------------------------------------------------------ ends
+
+    def failed(self, error: BaseException) -> None:
+        """Ends the process; see the module."""
+        self.options.end(error)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.failed(error)
+            raise

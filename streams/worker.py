@@ -1,0 +1,182 @@
+"""`hitrun worker`: from settings to a running Faust worker, and every way it ends.
+
+Exit codes: 0 stopped by a signal; 1 this process can't go on (a supervisor restarts it); 3 the
+configuration or the topics are wrong; 4 halted: going on would pass something over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from mode.loop import use
+
+from domain.policy import Policy
+from streams.faults import HaltWorker
+from streams.settings import ConfigError, Settings, kafka_client_options
+
+EXIT_RESTART, EXIT_CONFIG, EXIT_HALT = 1, 3, 4
+
+TRANSACTION_TIMEOUT_MS = 15_000
+"""A dead owner's open transaction hides what is behind it at most so long; a takeover ends it."""
+
+
+def say(event: str, **fields: object) -> None:
+    """One JSON line on stderr. By os.write: Faust and threads cannot get between."""
+    line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
+    os.write(2, json.dumps(line, default=str).encode() + b"\n")
+
+
+def end(error: BaseException) -> NoReturn:
+    """The end of a process that can't go on: one line, and gone. What was open in Kafka is
+    aborted by the next owner."""
+    halted = isinstance(error, HaltWorker)
+    event = "lane.halted" if halted else "worker.ending"
+    say(event, error=type(error).__name__, why=str(error) or repr(error))
+    if not halted and logging.getLogger().isEnabledFor(logging.INFO):
+        import traceback
+
+        os.write(2, "".join(traceback.format_exception(error)).encode())
+    os._exit(EXIT_HALT if halted else EXIT_RESTART)
+
+
+def run(
+    settings: Settings,
+    policy: Policy,
+    *,
+    rebuild: bool = False,
+    accept_dead_letters: list[str] | None = None,
+) -> int:
+    """Runs until a signal. Returns an exit code only when it could not start."""
+    use("uvloop")  # before anything makes a loop
+    logging.basicConfig(level=logging.WARNING)
+    # Past these it looks after every 100,000 allocations; the records are bytes, not objects.
+    gc.set_threshold(100_000, 50, 50)
+    say("worker.starting", group=settings.group_id, policy=policy.version)
+    try:
+        partitions, cluster = asyncio.run(_look(settings))
+    except ConfigError as error:
+        for problem in error.problems:
+            say("config.problem", problem=problem)
+        return EXIT_CONFIG
+    except TimeoutError:
+        say("worker.ending", why=f"no Kafka at {settings.kafka_bootstrap_servers}; is it running?")
+        return EXIT_RESTART
+    _start(settings, policy, partitions, cluster, rebuild, accept_dead_letters or [])
+    return 0
+
+
+async def _look(settings: Settings) -> tuple[int, str]:
+    """Waits for Kafka; partitions of the inputs and the cluster's id."""
+    deadline = time.monotonic() + settings.kafka_wait_ms / 1000
+    while True:
+        admin = AIOKafkaAdminClient(**kafka_client_options(settings), request_timeout_ms=10_000)
+        try:
+            await admin.start()
+            return await _topics(admin, settings)
+        except (KafkaError, OSError) as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError from error
+            say("broker.waiting", servers=settings.kafka_bootstrap_servers, error=str(error)[:200])
+            await asyncio.sleep(1.0)
+        finally:
+            await admin.close()
+
+
+async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> tuple[int, str]:
+    topics = settings.topics
+    names = [spec.name for spec in topics.specs()]
+    counts = {
+        found["topic"]: len(found["partitions"]) if found["error_code"] == 0 else 0
+        for found in await admin.describe_topics(names)
+    }
+    problems = [
+        f"there is no topic {name}: make the topics with `hitrun topics create`"
+        for name in names
+        if not counts.get(name)
+    ]
+    wanted = counts.get(topics.checkout, 0)
+    problems += [
+        f"{name} has {counts[name]} partitions, {topics.checkout} has {wanted}: "
+        "a customer's events would not meet; all topics need the same number"
+        for name in names
+        if counts.get(name) and counts[name] != wanted
+    ]
+    if problems:
+        raise ConfigError(problems)
+    cluster = await admin.describe_cluster()
+    return wanted, str(cluster.get("cluster_id") or "")
+
+
+def _start(
+    settings: Settings,
+    policy: Policy,
+    partitions: int,
+    cluster: str,
+    rebuild: bool,  # noqa: FBT001 - internal
+    accept: list[str],
+) -> None:
+    import faust
+
+    from streams.app import create_app
+    from streams.health import serve
+    from streams.lanes import WorkerOptions
+    from streams.metrics import registry
+
+    options = WorkerOptions(
+        kafka=dict(kafka_client_options(settings)),
+        topics=settings.topics,
+        policy=policy,
+        partitions=partitions,
+        cluster=cluster,
+        commit_interval_s=settings.commit_interval_ms / 1000,
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        upstream_delay_ms=settings.upstream_delay_ms,
+        silence_ms=settings.input_silence_ms,
+        rebuild=rebuild,
+        accept_dead_letters=frozenset(accept),
+        end=end,
+        say=say,
+    )
+    app = create_app(settings, options)
+    lanes = app.tables
+
+    def why_not_ready() -> str | None:
+        if not lanes.ready:
+            return "not in the group yet, or taking lanes over"
+        return None
+
+    class Web(faust.Service):  # type: ignore[misc] # untyped base
+        async def on_start(self) -> None:
+            def listening(port: int) -> None:
+                say("web.listening", host=settings.http_host, port=port)
+
+            try:
+                self.runner = await serve(
+                    host=settings.http_host,
+                    port=settings.http_port,
+                    ready=why_not_ready,
+                    registry=registry(lambda: lanes.lanes.values()),
+                    listening=listening,
+                )
+            except OSError as error:
+                say("config.problem", problem=f"HITRUN_HTTP_PORT: {error.strerror or error}")
+                os._exit(EXIT_CONFIG)
+
+        async def on_stop(self) -> None:
+            await self.runner.cleanup()
+
+    web: Any = Web()
+    worker = faust.Worker(app, web, loglevel="WARN", quiet=True)
+    try:
+        worker.execute_from_commandline()
+    finally:
+        say("worker.stopped")
