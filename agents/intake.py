@@ -20,6 +20,7 @@ from schemas.events import (
     CustomerErase,
     IncidentDeclared,
     InputEvent,
+    PaymentData,
     PaymentUpdated,
 )
 from schemas.faults import WRONG_PARTITION, Reason, RejectRecord, Skip
@@ -27,6 +28,9 @@ from schemas.outputs import misplaced
 from schemas.partition import partition_of
 from schemas.record import Record
 from schemas.topics import Stream
+
+_COMMANDS: Final = (CustomerErase, IncidentDeclared)
+"""They are read and checked, but nothing acts on them yet."""
 
 IGNORED: Final = Skip("ignored_customer")
 TOO_OLD: Final = Skip("too_old")
@@ -61,9 +65,7 @@ def feed(ledger: Ledger, stream: Stream, records: Sequence[Record]) -> Fed:
             if isinstance(event, Skip):
                 skip(event.reason)
                 continue
-            # Erasures and incidents are read and checked, but nothing acts on them yet: they are
-            # counted, so that nobody takes them for done.
-            if isinstance(event, CustomerErase | IncidentDeclared):
+            if isinstance(event, _COMMANDS):
                 skip(_check_command(ledger, event, record).reason)
                 continue
             checked = check(ledger, event, record)
@@ -102,8 +104,9 @@ def check(ledger: Ledger, event: InputEvent, record: Record) -> int | Skip:
     latest_ms = record.timestamp + policy.future_tolerance_ms
     if at_ms > latest_ms:
         raise _fault(ledger, event, "future", _future_detail("$.time", at_ms, record))
-    if type(event) is PaymentUpdated and event.data.paid_at is not None:
-        paid_ms = to_ms(event.data.paid_at)
+    # What is paid at or before the event's time needs no second look.
+    if isinstance(data, PaymentData) and data.paid_at is not None and data.paid_at > event.time:
+        paid_ms = to_ms(data.paid_at)
         if paid_ms > latest_ms:
             detail = _future_detail("$.data.paid_at", paid_ms, record)
             raise _fault(ledger, event, "future", detail)

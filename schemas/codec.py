@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from schemas import events
-from schemas.checks import problem_of
+from schemas.checks import CHECKS, unprintable
 from schemas.faults import TOMBSTONE, UNKNOWN_TYPE, RejectRecord, Skip
 from schemas.record import Record
 from schemas.topics import Stream
@@ -81,7 +81,7 @@ def reader(stream: Stream) -> Callable[[Record], events.AnyEvent | Skip]:
     """The decoding function of one topic, to be called per record. It returns the checked event, or
     the Skip ("tombstone", "unknown_type"); it raises RejectRecord ("malformed", "invalid")."""
     decoder: msgspec.json.Decoder[events.AnyEvent] = msgspec.json.Decoder(_UNIONS[stream])
-    parse = decoder.decode
+    parse, checks = decoder.decode, CHECKS
 
     def read(record: Record) -> events.AnyEvent | Skip:
         value = record.value
@@ -91,16 +91,22 @@ def reader(stream: Stream) -> Callable[[Record], events.AnyEvent | Skip]:
         if headers and _is_binary(record):
             value = _structured(record, value)
         try:
-            # msgspec passes over unknown fields without a look at their UTF-8.
-            if not value.isascii():
-                value.decode()
+            plain = value.isascii()
+            if not plain:
+                value.decode()  # msgspec passes over unknown fields without a look at their UTF-8
             event = parse(value)
         except _FAILURES:
             second = _second_look(stream, value)
             if isinstance(second, Skip):
                 return second
-            event = second
-        problem = problem_of(event)
+            event, plain = second, False
+        # In plain ASCII only an escape or DEL makes text unprintable: JSON has no raw controls.
+        problem = None
+        if not plain or b"\\" in value or b"\x7f" in value:
+            problem = unprintable(event)
+        check = checks.get(type(event))
+        if problem is None and check is not None:
+            problem = check(event)
         if problem is not None:
             _invalid(problem, event.data)
         return event
