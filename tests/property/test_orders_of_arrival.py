@@ -16,10 +16,10 @@ from tests.support.real import Real, comparable
 POLICY = policy_from()
 
 
-def oracle_of(events: list[Event]) -> Customer:
+def oracle_of(events: list[Event], *, arrives: int = LATEST) -> Customer:
     """The naive customer of a history."""
     customer = Customer("c1")
-    for role, one in records_of(events, arrives=LATEST):
+    for role, one in records_of(events, arrives=arrives):
         reading = read(role, one, POLICY)
         assert reading.fact is not None, (reading, one)
         customer.add(reading.fact)
