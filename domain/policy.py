@@ -29,6 +29,7 @@ __all__ = [
     "StrikePolicy",
     "VerdictPolicy",
     "parse_policy",
+    "policy_toml",
 ]
 
 WINDOWS: Final = {
@@ -164,7 +165,17 @@ def parse_policy(text: str, *, name: str) -> Policy:
     """The policy a file holds; what it does not say has its default, key by key. `name` is the
     file's, for messages. Raises PolicyError with every problem at once: no TOML, unknown keys,
     values of the wrong kind, combinations that cannot be meant."""
+    return _policy_of(PolicyFile(text, name=name))
+
+
+def policy_toml(text: str, *, name: str) -> str:
+    """The same file with every key and the value in force, for people. Raises as parse_policy."""
     file = PolicyFile(text, name=name)
+    policy = _policy_of(file)
+    return f"# version {policy.version}, of {name}\n\n{file.as_toml()}"
+
+
+def _policy_of(file: PolicyFile) -> Policy:
     windows = {
         method: file.duration(f"payment_window.{method}", default, positive=True)
         for method, default in WINDOWS.items()

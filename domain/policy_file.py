@@ -77,6 +77,7 @@ class PolicyFile:
         self.problems: list[Problem] = []
         self.values: dict[str, object] = {}
         """Every value asked for, in its smallest unit: what the policy's version is made of."""
+        self._durations: set[str] = set()
         text = text.removeprefix("\ufeff")
         try:
             self._raw: dict[str, object] = tomllib.loads(text)
@@ -100,6 +101,7 @@ class PolicyFile:
             ms = None
         if ms is None:
             ms = duration_ms(default) or 0
+        self._durations.add(key)
         return self._keep(key, ms)
 
     def days(self, key: str, default: str) -> int:
@@ -159,6 +161,21 @@ class PolicyFile:
             self.problem(key, f"must be a list of texts of 1-128 characters, not {_show(value)}")
             value = list(default)
         return tuple(self._keep(key, value))
+
+    def as_toml(self) -> str:
+        """All keys asked for, with the values in force, as a policy file."""
+        sections: dict[str, list[str]] = {}
+        for key, value in self.values.items():
+            section, _, name = key.rpartition(".")
+            if key in self._durations and isinstance(value, int):
+                shown = f'"{duration_text(value)}"'
+            elif key == "reminders.quiet_hours" and isinstance(value, list):
+                shown = _show([f"{minute // 60:02}:{minute % 60:02}" for minute in value])
+            else:
+                shown = json.dumps(value, ensure_ascii=False)
+            said = "" if self.has(key) else "  # default"
+            sections.setdefault(section, []).append(f"{name} = {shown}{said}")
+        return "\n".join("\n".join((f"[{name}]", *lines, "")) for name, lines in sections.items())
 
     # What is wrong
 

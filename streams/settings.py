@@ -8,16 +8,20 @@ from __future__ import annotations
 import difflib
 import os
 import ssl
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Final, Literal, NotRequired, TypedDict, TypeVar
 
 from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from domain.policy import DEFAULT_POLICY, Policy, PolicyError, parse_policy
+from domain.policy import DEFAULT_POLICY, Policy, PolicyError, parse_policy, policy_toml
 from schemas.topics import Topics
+from streams.faults import ConfigError as ConfigError
+
+T = TypeVar("T")
 
 PREFIX: Final = "HITRUN_"
 ENV_FILE: Final = Path(".env")
@@ -30,15 +34,6 @@ Small = BeforeValidator(lambda said: said.lower() if isinstance(said, str) else 
 Milliseconds = Annotated[int, Field(ge=0, le=366 * 86_400_000)]
 Mechanism = Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Capitals]
 Protocol = Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Capitals]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used: mend it and start again (exit 3). `problems` has all of
-    them, one sentence each."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class KafkaOptions(TypedDict):
@@ -154,8 +149,18 @@ def load_settings(env_file: Path | None = ENV_FILE) -> Settings:
 
 def read_policy(file: Path) -> Policy:
     """The policy of a file. Raises ConfigError with every problem, each with its line."""
+    return _read(file, parse_policy)
+
+
+def policy_in_words(file: Path | None) -> str:
+    """A policy file with every key and the value in force; None: the defaults. Raises as
+    read_policy."""
+    return policy_toml("", name="the defaults") if file is None else _read(file, policy_toml)
+
+
+def _read(file: Path, reader: Callable[..., T]) -> T:
     try:
-        return parse_policy(file.read_text(encoding="utf-8"), name=str(file))
+        return reader(file.read_text(encoding="utf-8"), name=str(file))
     except PolicyError as error:
         raise ConfigError([f"{error.name}:{p.line}: {p.text}" for p in error.problems]) from None
     except UnicodeDecodeError:

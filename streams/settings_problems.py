@@ -13,8 +13,8 @@ from typing import Final, Literal
 from pydantic_core import ErrorDetails
 
 from schemas.topics import STREAMS, Stream
+from streams.faults import ConfigError
 from streams.settings import (
-    ConfigError,
     Settings,
     reason_of,
     said_variables,
