@@ -98,6 +98,10 @@ class Lane:
         self.events = 0
         self._interval_s = commit_interval_s
         self._marks: deque[tuple[int, dict[Stream, int]]] = deque()
+        self._ends: dict[Stream, int] | None = None
+        self._appended: dict[Stream, int] = {}
+        if frontier.value_ms == 0:
+            ledger.reading_history(0)
         self._dirty = False
         self._wake = asyncio.Event()
         self._committing = asyncio.Lock()
@@ -120,6 +124,7 @@ class Lane:
         elif stream == "checkout":
             self.frontier.note_checkouts(fed.beats)
         self.next[stream] = records[-1].offset + 1
+        self._appended[stream] = records[-1].timestamp
         self.in_flight[stream] -= 1
         self.waiting += len(records)
         self.events += len(records)
@@ -143,6 +148,7 @@ class Lane:
                     f"input lost: {self.topics.name(stream)}[{self.partition}] ends at {end}, "
                     f"before the position {self.next[stream]}"
                 )
+        self._ends = ends
         if len(self._marks) < MAX_MARKS:
             self._marks.append((t0_ms, ends))
 
@@ -199,6 +205,15 @@ class Lane:
             await self._transaction(self.ledger.flush(clock_ms=clock_ms))
             self.check_letters()
 
+    async def empty(self, keys: Sequence[bytes]) -> None:
+        """Rebuild: deletes the former records of the changelog, then says where reading begins."""
+        for i in range(0, len(keys), FULL_EVENTS):
+            tombstones: list[tuple[bytes, bytes | None]] = [
+                (key, None) for key in keys[i : i + FULL_EVENTS]
+            ]
+            await self._transaction(Flush(changelog=tombstones))
+        await self._transaction(Flush())
+
     async def park(self) -> None:
         """Commits what is applied, with the gate closed."""
         async with self._committing:
@@ -216,8 +231,20 @@ class Lane:
         reached = None
         while self._marks and self._passed(self._marks[0][1]):
             reached = self._marks.popleft()[0]
+        unknown = self.frontier.value_ms == 0
         if reached is not None:
             self.frontier.advance(t0_ms=reached)
+        if unknown:
+            history_ms = self._history_low_ms() if self.frontier.value_ms == 0 else None
+            self.ledger.reading_history(history_ms)
+
+    def _history_low_ms(self) -> int:
+        """While `now` is not known: the lowest append time reached among the inputs that are not
+        read to their end. Nothing newer may be forgotten meanwhile."""
+        if self._ends is None:
+            return 0
+        unread = [s for s, end in self._ends.items() if self.reached.get(s, -1) < end]
+        return min((self._appended.get(s, 0) for s in unread), default=0)
 
     def _passed(self, ends: dict[Stream, int]) -> bool:
         return all(

@@ -30,7 +30,7 @@ from mode import Service
 from domain.frontier import Frontier
 from domain.ledger import Ledger
 from domain.policy import Policy
-from schemas.topics import STREAMS, Stream, Topics
+from schemas.topics import Stream, Topics
 from streams.faults import HaltWorker, RestartWorker
 from streams.lane import BATCH_BYTES, Feed, Lane, wall_ms
 from streams.position import Letters, Position
@@ -63,6 +63,7 @@ class WorkerOptions:
         silence_ms: int,
         rebuild: bool = False,
         accept_dead_letters: frozenset[str] = frozenset(),
+        committed: frozenset[int] = frozenset(),
         end: Callable[[BaseException], None],
         say: Callable[..., None],
     ) -> None:
@@ -77,6 +78,8 @@ class WorkerOptions:
         self.silence_ms = silence_ms
         self.rebuild = rebuild
         self.accept_dead_letters = accept_dead_letters
+        self.committed = committed
+        """Partitions for which the group had committed offsets when the worker started."""
         self.end = end
         self.say = say
 
@@ -105,6 +108,7 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
         self._recovered = asyncio.Event()
         self._watermarks: AIOKafkaConsumer | None = None
         self._held: dict[int, str | None] = {}
+        self._rebuilt: set[int] = set()
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -261,7 +265,13 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
         try:
             await self._start_producer(producer)
             ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
-            position = await self._state(partition, ledger)
+            former: list[bytes] = []
+            if o.rebuild and partition not in self._rebuilt:
+                former = await self._former_keys(partition)
+                await self._seed(partition, ledger)
+                position = self._beginning()
+            else:
+                position = await self._state(partition, ledger)
             lane = Lane(
                 partition,
                 ledger=ledger,
@@ -275,6 +285,9 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
                 topics=o.topics,
                 commit_interval_s=o.commit_interval_s,
             )
+            if o.rebuild and partition not in self._rebuilt:
+                await lane.empty(former)
+                self._rebuilt.add(partition)
             for topic in o.accept_dead_letters:
                 lane.letters[self._inputs[topic]] = Letters()
             lane.check_letters()
@@ -297,8 +310,14 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
         o = self.options
         position = await restore(o.kafka, o.topics, partition, ledger)
         if position is None:
+            if partition in o.committed:
+                raise HaltWorker(
+                    f"group {o.topics.group} has read partition {partition} before, but "
+                    f"{o.topics.changelog}[{partition}] has no position: the state is lost; start "
+                    "from an empty one with --rebuild"
+                )
             await self._seed(partition, ledger)
-            return Position(policy=o.policy.version, cluster=o.cluster, partitions=o.partitions)
+            return self._beginning()
         if position.cluster != o.cluster:
             raise HaltWorker(
                 f"the state of lane {partition} belongs to cluster {position.cluster}, this is "
@@ -312,6 +331,25 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
         if position.policy != o.policy.version:
             ledger.rejudge_all()
         return position
+
+    def _beginning(self) -> Position:
+        o = self.options
+        return Position(policy=o.policy.version, cluster=o.cluster, partitions=o.partitions)
+
+    async def _former_keys(self, partition: int) -> list[bytes]:
+        """All live keys of the changelog, whatever its state."""
+        live: set[bytes] = set()
+
+        def take(records: list[Any]) -> None:
+            for record in records:
+                if record.value is None:
+                    live.discard(record.key)
+                elif record.key is not None:
+                    live.add(record.key)
+
+        changelog = TopicPartition(self.options.topics.changelog, partition)
+        await read_to_end(self.options.kafka, changelog, take)
+        return sorted(live)
 
     async def _seed(self, partition: int, ledger: Ledger) -> None:
         """An empty state takes what was announced before as announced."""

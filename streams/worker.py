@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
@@ -62,7 +62,7 @@ def run(
     gc.set_threshold(100_000, 50, 50)
     say("worker.starting", group=settings.group_id, policy=policy.version)
     try:
-        partitions, cluster = asyncio.run(_look(settings))
+        found = asyncio.run(_look(settings))
     except ConfigError as error:
         for problem in error.problems:
             say("config.problem", problem=problem)
@@ -70,12 +70,25 @@ def run(
     except TimeoutError:
         say("worker.ending", why=f"no Kafka at {settings.kafka_bootstrap_servers}; is it running?")
         return EXIT_RESTART
-    _start(settings, policy, partitions, cluster, rebuild, accept_dead_letters or [])
+    accept = frozenset(accept_dead_letters or [])
+    if strange := accept - set(settings.topics.inputs()):
+        say("config.problem", problem=f"--accept-dead-letters: no input topic: {sorted(strange)}")
+        return EXIT_CONFIG
+    _start(settings, policy, found, rebuild=rebuild, accept=accept)
     return 0
 
 
-async def _look(settings: Settings) -> tuple[int, str]:
-    """Waits for Kafka; partitions of the inputs and the cluster's id."""
+class Found(NamedTuple):
+    """What the cluster says before anything is started."""
+
+    partitions: int
+    cluster: str
+    committed: frozenset[int]
+    """Partitions the group has committed offsets of."""
+
+
+async def _look(settings: Settings) -> Found:
+    """Waits for Kafka, checks the topics. Raises ConfigError, TimeoutError."""
     deadline = time.monotonic() + settings.kafka_wait_ms / 1000
     while True:
         admin = AIOKafkaAdminClient(**kafka_client_options(settings), request_timeout_ms=10_000)
@@ -91,7 +104,7 @@ async def _look(settings: Settings) -> tuple[int, str]:
             await admin.close()
 
 
-async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> tuple[int, str]:
+async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> Found:
     topics = settings.topics
     names = [spec.name for spec in topics.specs()]
     counts = {
@@ -113,16 +126,18 @@ async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> tuple[int, 
     if problems:
         raise ConfigError(problems)
     cluster = await admin.describe_cluster()
-    return wanted, str(cluster.get("cluster_id") or "")
+    offsets = await admin.list_consumer_group_offsets(settings.group_id)
+    committed = frozenset(tp.partition for tp, at in offsets.items() if at.offset >= 0)
+    return Found(wanted, str(cluster.get("cluster_id") or ""), committed)
 
 
 def _start(
     settings: Settings,
     policy: Policy,
-    partitions: int,
-    cluster: str,
-    rebuild: bool,  # noqa: FBT001 - internal
-    accept: list[str],
+    found: Found,
+    *,
+    rebuild: bool,
+    accept: frozenset[str],
 ) -> None:
     import faust
 
@@ -135,14 +150,15 @@ def _start(
         kafka=dict(kafka_client_options(settings)),
         topics=settings.topics,
         policy=policy,
-        partitions=partitions,
-        cluster=cluster,
+        partitions=found.partitions,
+        cluster=found.cluster,
+        committed=found.committed,
         commit_interval_s=settings.commit_interval_ms / 1000,
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         upstream_delay_ms=settings.upstream_delay_ms,
         silence_ms=settings.input_silence_ms,
         rebuild=rebuild,
-        accept_dead_letters=frozenset(accept),
+        accept_dead_letters=accept,
         end=end,
         say=say,
     )
