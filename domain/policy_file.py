@@ -77,7 +77,8 @@ class PolicyFile:
         self.problems: list[Problem] = []
         self.values: dict[str, object] = {}
         """Every value asked for, in its smallest unit: what the policy's version is made of."""
-        self._durations: set[str] = set()
+        self._durations: dict[str, str] = {}
+        """As they are written."""
         text = text.removeprefix("\ufeff")
         try:
             self._raw: dict[str, object] = tomllib.loads(text)
@@ -99,10 +100,9 @@ class PolicyFile:
         if found is not None and (ms is None or ms > LONGEST_MS or (positive and ms == 0)):
             self.problem(key, _why_no_duration(found, ms, default))
             ms = None
-        if ms is None:
-            ms = duration_ms(default) or 0
-        self._durations.add(key)
-        return self._keep(key, ms)
+        written = found if isinstance(found, str) and ms is not None else default
+        self._durations[key] = written
+        return self._keep(key, duration_ms(written) or 0)
 
     def days(self, key: str, default: str) -> int:
         """A duration of whole days, at least one; answers days."""
@@ -167,8 +167,8 @@ class PolicyFile:
         sections: dict[str, list[str]] = {}
         for key, value in self.values.items():
             section, _, name = key.rpartition(".")
-            if key in self._durations and isinstance(value, int):
-                shown = f'"{duration_text(value)}"'
+            if key in self._durations:
+                shown = f'"{self._durations[key]}"'
             elif key == "reminders.quiet_hours" and isinstance(value, list):
                 shown = _show([f"{minute // 60:02}:{minute % 60:02}" for minute in value])
             else:

@@ -19,7 +19,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.policy import DEFAULT_POLICY, Policy, PolicyError, parse_policy, policy_toml
 from schemas.topics import Topics
-from streams.faults import ConfigError as ConfigError
+from streams.faults import ConfigError
+
+__all__ = [
+    "ConfigError",
+    "KafkaOptions",
+    "Settings",
+    "kafka_client_options",
+    "load_settings",
+    "policy_in_words",
+    "read_policy",
+    "unknown_variables",
+]
 
 T = TypeVar("T")
 
