@@ -16,7 +16,8 @@ from faust.transport.drivers import TRANSPORTS
 from agents import checkout, command, order, payment
 from schemas.topics import Stream
 from streams.lane import Feed
-from streams.lanes import Lanes, WorkerOptions
+from streams.lanes import Lanes
+from streams.options import WorkerOptions
 from streams.settings import Settings
 from streams.table import NAME, ReadOnlyTable
 
@@ -24,7 +25,7 @@ SCHEME = "hitrun"
 TRANSPORTS.aliases[SCHEME] = "streams.transport:BatchTransport"
 
 
-class Undecoded(faust.Schema):  # type: ignore[misc] # untyped base
+class Undecoded(faust.Schema):
     """Hands a batch through as it is: decoding belongs to the agents, where a bad record is a
     dead letter and not the end of the batch."""
 
@@ -36,14 +37,14 @@ class Undecoded(faust.Schema):  # type: ignore[misc] # untyped base
         return decode
 
 
-class LaneBoot(BootStrategy):  # type: ignore[misc] # untyped base
+class LaneBoot(BootStrategy):
     """Lanes have producers of their own; Faust's is never started. Nor is Faust's web."""
 
     enable_kafka_producer = False
     enable_web = False
 
 
-class HitrunApp(faust.App):  # type: ignore[misc] # untyped base
+class HitrunApp(faust.App):
     """A Faust app that knows, before its tables are made, what they need."""
 
     BootStrategy = LaneBoot
@@ -90,10 +91,11 @@ def declare(app: HitrunApp) -> None:
     def agent(stream: Stream, feed: Feed) -> None:
         topic = app.topic(topics.name(stream), schema=Undecoded(), acks=False)
 
-        @app.agent(topic, name=f"hitrun.{stream}")
-        async def agent(batches: Any) -> None:
+        async def take(batches: Any) -> None:
             async for batch in batches:
                 app.tables.feed(stream, batch, feed)
+
+        app.agent(topic, name=f"hitrun.{stream}")(take)
 
     agent("checkout", checkout.feed)
     agent("payment", payment.feed)

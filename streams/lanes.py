@@ -19,22 +19,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 from faust.types.tables import CollectionT, TableManagerT
 from mode import Service
 
-from domain.frontier import Frontier
-from domain.ledger import Ledger
-from domain.policy import Policy
-from schemas.topics import Stream, Topics
+from schemas.topics import Stream
 from streams.faults import HaltWorker, RestartWorker
-from streams.lane import BATCH_BYTES, Feed, Lane, wall_ms
-from streams.position import Letters, Position
-from streams.restore import read_to_end, restore
+from streams.lane import Feed, Lane, wall_ms
+from streams.options import WorkerOptions
+from streams.takeover import Takeover
 from streams.transport import Batch
 
 DRAIN_S = 5.0
@@ -45,46 +42,11 @@ WATCHDOG_S = 60.0
 
 GROUP_COMMIT_S = 5.0
 
-
-class WorkerOptions:
-    """What the lanes need to know, from settings and command line."""
-
-    def __init__(
-        self,
-        *,
-        kafka: dict[str, Any],
-        topics: Topics,
-        policy: Policy,
-        partitions: int,
-        cluster: str,
-        commit_interval_s: float,
-        transaction_timeout_ms: int,
-        upstream_delay_ms: int,
-        silence_ms: int,
-        rebuild: bool = False,
-        accept_dead_letters: frozenset[str] = frozenset(),
-        committed: frozenset[int] = frozenset(),
-        end: Callable[[BaseException], None],
-        say: Callable[..., None],
-    ) -> None:
-        self.kafka = kafka
-        self.topics = topics
-        self.policy = policy
-        self.partitions = partitions
-        self.cluster = cluster
-        self.commit_interval_s = commit_interval_s
-        self.transaction_timeout_ms = transaction_timeout_ms
-        self.upstream_delay_ms = upstream_delay_ms
-        self.silence_ms = silence_ms
-        self.rebuild = rebuild
-        self.accept_dead_letters = accept_dead_letters
-        self.committed = committed
-        """Partitions for which the group had committed offsets when the worker started."""
-        self.end = end
-        self.say = say
+GAIN_AT_ONCE = 4
+"""Lanes restored side by side: most of a short restore is waiting for the broker."""
 
 
-class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it is a dict, too
+class Lanes(Service, TableManagerT):
     """See the module. Faust makes it as `app.tables`; `app.options` must be there before."""
 
     def __init__(self, app: Any, **kwargs: Any) -> None:
@@ -94,6 +56,7 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
         self.actives_ready = False
         self.standbys_ready = True
         self.options: WorkerOptions = app.options
+        self.takeover = Takeover(self.options)
         self.lanes: dict[int, Lane] = {}
         self.epoch = 0
         self.generation = -2
@@ -108,7 +71,6 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
         self._recovered = asyncio.Event()
         self._watermarks: AIOKafkaConsumer | None = None
         self._held: dict[int, str | None] = {}
-        self._rebuilt: set[int] = set()
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -131,6 +93,8 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
             **self.options.kafka, isolation_level="read_uncommitted"
         )
         await self._watermarks.start()
+        for work in (self._measure(), self._watchdog(), self._group_offsets()):
+            self.add_future(self._guard(work))
         self._registered.set()
 
     async def wait_until_tables_registered(self) -> None:
@@ -221,10 +185,17 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
         for lane in self.lanes.values():
             await self._open(lane)
         await self._resume_flow()
-        for partition in sorted(partitions - set(self.lanes)):
-            lane = await self._gain(partition)
-            self.lanes[partition] = lane
-            await self._open(lane)
+        some = asyncio.Semaphore(GAIN_AT_ONCE)
+
+        async def gain(partition: int) -> None:
+            async with some:
+                lane = await self.takeover.gain(partition)
+                self.lanes[partition] = lane
+                await self._open(lane)
+
+        async with asyncio.TaskGroup() as gaining:
+            for partition in sorted(partitions - set(self.lanes)):
+                gaining.create_task(gain(partition))
         if epoch != self.epoch:
             return
         self.takeovers += 1
@@ -248,127 +219,6 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
             lane = self.lanes.pop(partition)
             await lane.producer.stop()
             self.options.say("partition.lost", partition=partition)
-
-    async def _gain(self, partition: int) -> Lane:
-        o = self.options
-        started = time.monotonic()
-        producer = AIOKafkaProducer(
-            **o.kafka,
-            transactional_id=f"{o.topics.group}-{partition}",
-            transaction_timeout_ms=o.transaction_timeout_ms,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=8 * 1024 * 1024,
-            linger_ms=0,
-            retry_backoff_ms=10,  # also the wait after CONCURRENT_TRANSACTIONS
-            acks="all",
-        )
-        try:
-            await self._start_producer(producer)
-            ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
-            former: list[bytes] = []
-            if o.rebuild and partition not in self._rebuilt:
-                former = await self._former_keys(partition)
-                await self._seed(partition, ledger)
-                position = self._beginning()
-            else:
-                position = await self._state(partition, ledger)
-            lane = Lane(
-                partition,
-                ledger=ledger,
-                frontier=Frontier(
-                    upstream_delay_ms=o.upstream_delay_ms,
-                    silence_ms=o.silence_ms,
-                    state=position.frontier,
-                ),
-                position=position,
-                producer=producer,
-                topics=o.topics,
-                commit_interval_s=o.commit_interval_s,
-            )
-            if o.rebuild and partition not in self._rebuilt:
-                await lane.empty(former)
-                self._rebuilt.add(partition)
-            for topic in o.accept_dead_letters:
-                lane.letters[self._inputs[topic]] = Letters()
-            lane.check_letters()
-        except BaseException:
-            await producer.stop()
-            raise
-        o.say(
-            "partition.recovered",
-            partition=partition,
-            customers=ledger.count,
-            seconds=round(time.monotonic() - started, 3),
-        )
-        return lane
-
-    async def _start_producer(self, producer: AIOKafkaProducer) -> None:
-        """InitProducerId: fences the former owner, ends what it left open."""
-        await producer.start()
-
-    async def _state(self, partition: int, ledger: Ledger) -> Position:
-        o = self.options
-        position = await restore(o.kafka, o.topics, partition, ledger)
-        if position is None:
-            if partition in o.committed:
-                raise HaltWorker(
-                    f"group {o.topics.group} has read partition {partition} before, but "
-                    f"{o.topics.changelog}[{partition}] has no position: the state is lost; start "
-                    "from an empty one with --rebuild"
-                )
-            await self._seed(partition, ledger)
-            return self._beginning()
-        if position.cluster != o.cluster:
-            raise HaltWorker(
-                f"the state of lane {partition} belongs to cluster {position.cluster}, this is "
-                f"{o.cluster}: offsets of one mean nothing in another"
-            )
-        if position.partitions != o.partitions:
-            raise HaltWorker(
-                f"the inputs have {o.partitions} partitions, the state was made for "
-                f"{position.partitions}: make new topics and a new group"
-            )
-        if position.policy != o.policy.version:
-            ledger.rejudge_all()
-        return position
-
-    def _beginning(self) -> Position:
-        o = self.options
-        return Position(policy=o.policy.version, cluster=o.cluster, partitions=o.partitions)
-
-    async def _former_keys(self, partition: int) -> list[bytes]:
-        """All live keys of the changelog, whatever its state."""
-        live: set[bytes] = set()
-
-        def take(records: list[Any]) -> None:
-            for record in records:
-                if record.value is None:
-                    live.discard(record.key)
-                elif record.key is not None:
-                    live.add(record.key)
-
-        changelog = TopicPartition(self.options.topics.changelog, partition)
-        await read_to_end(self.options.kafka, changelog, take)
-        return sorted(live)
-
-    async def _seed(self, partition: int, ledger: Ledger) -> None:
-        """An empty state takes what was announced before as announced."""
-        topics = self.options.topics
-
-        def take(role: Any) -> Callable[[list[Any]], None]:
-            def seed(records: list[Any]) -> None:
-                for record in records:
-                    if record.key is not None:
-                        ledger.seed(role, record.key, record.value)
-
-            return seed
-
-        await read_to_end(
-            self.options.kafka, TopicPartition(topics.verdict, partition), take("verdict")
-        )
-        await read_to_end(
-            self.options.kafka, TopicPartition(topics.customer, partition), take("customer")
-        )
 
     async def _open(self, lane: Lane) -> None:
         """Seeks every input to the position and opens the gate."""
@@ -463,12 +313,8 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
 
     # ------------------------------------------------------------------ time
 
-    @Service.task
-    async def _pulse(self) -> None:
-        """Reads how far the inputs have grown, for all lanes at once."""
-        await self._guard(self._measure())
-
     async def _measure(self) -> None:
+        """Reads how far the inputs have grown, for all lanes at once."""
         while not self.should_stop:
             await asyncio.sleep(self.options.commit_interval_s)
             lanes = [lane for lane in self.lanes.values() if lane.open]
@@ -498,10 +344,6 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
             event = "frontier.released" if held is None else "frontier.held"
             self.options.say(event, partition=lane.partition, reason=held)
 
-    @Service.task
-    async def _watch(self) -> None:
-        await self._guard(self._watchdog())
-
     async def _watchdog(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(5.0)
@@ -516,7 +358,6 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
                         f"{WATCHDOG_S:.0f} s"
                     )
 
-    @Service.task
     async def _group_offsets(self) -> None:
         """For dashboards and autoscalers only; a failure is nobody's loss."""
         while not self.should_stop:
@@ -537,6 +378,8 @@ class Lanes(Service, TableManagerT):  # type: ignore[misc] # Faust's ABC says it
 
     def failed(self, error: BaseException) -> None:
         """Ends the process; see the module."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         self.options.end(error)
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
 
 from domain.ledger import Ledger
 from schemas.topics import Topics
@@ -27,7 +28,7 @@ STALL_S = 60.0
 
 
 async def read_to_end(
-    options: Mapping[str, Any], tp: TopicPartition, take: Any, *, start_at_end: int | None = None
+    options: Mapping[str, Any], tp: TopicPartition, take: Callable[[list[ConsumerRecord]], None]
 ) -> int:
     """Hands all records of a partition to `take(records)`; returns the high watermark."""
     probe = AIOKafkaConsumer(**options, isolation_level="read_uncommitted")
@@ -45,7 +46,7 @@ async def read_to_end(
         consumer.assign([tp])
         end: int = (await probe.end_offsets([tp]))[tp]
         first: int = (await consumer.beginning_offsets([tp]))[tp]
-        consumer.seek(tp, first if start_at_end is None else max(first, end - start_at_end))
+        consumer.seek(tp, first)
         moved = time.monotonic()
         at = -1
         while (position := await consumer.position(tp)) < end:
@@ -70,7 +71,7 @@ async def restore(
     HaltWorker when the state is not what the position says it is."""
     found: list[bytes] = []
 
-    def take(records: list[Any]) -> None:
+    def take(records: list[ConsumerRecord]) -> None:
         entries = []
         for record in records:
             if record.key == positions.KEY:

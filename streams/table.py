@@ -17,7 +17,7 @@ NAME = "customers"
 """With Faust's naming the changelog is `<group>-customers-changelog`."""
 
 
-class LanesView(Store):  # type: ignore[misc] # untyped base
+class LanesView(Store):
     """A store without data of its own: customer_id bytes -> record bytes, over all lanes."""
 
     @property
@@ -29,7 +29,7 @@ class LanesView(Store):  # type: ignore[misc] # untyped base
         """Faust's store makes itself an empty dict at first; there is nothing to keep."""
 
 
-class ReadOnlyTable(faust.Table):  # type: ignore[misc] # untyped base
+class ReadOnlyTable(faust.Table):
     """See the module."""
 
     def _new_store(self) -> LanesView:

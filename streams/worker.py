@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import logging
 import os
 import time
-from datetime import UTC, datetime
+import traceback
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,7 +19,8 @@ from aiokafka.errors import KafkaError
 from mode.loop import use
 
 from domain.policy import Policy
-from streams.faults import HaltWorker
+from streams.faults import HaltWorker, RestartWorker
+from streams.logging import say
 from streams.settings import ConfigError, Settings, kafka_client_options
 
 EXIT_RESTART, EXIT_CONFIG, EXIT_HALT = 1, 3, 4
@@ -29,23 +29,22 @@ TRANSACTION_TIMEOUT_MS = 15_000
 """A dead owner's open transaction hides what is behind it at most so long; a takeover ends it."""
 
 
-def say(event: str, **fields: object) -> None:
-    """One JSON line on stderr. By os.write: Faust and threads cannot get between."""
-    line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
-    os.write(2, json.dumps(line, default=str).encode() + b"\n")
-
-
 def end(error: BaseException) -> NoReturn:
     """The end of a process that can't go on: one line, and gone. What was open in Kafka is
     aborted by the next owner."""
     halted = isinstance(error, HaltWorker)
-    event = "lane.halted" if halted else "worker.ending"
-    say(event, error=type(error).__name__, why=str(error) or repr(error))
-    if not halted and logging.getLogger().isEnabledFor(logging.INFO):
-        import traceback
-
-        os.write(2, "".join(traceback.format_exception(error)).encode())
+    where = "" if isinstance(error, HaltWorker | RestartWorker) else _trace(error)
+    event = "worker.halted" if halted else "worker.failed"
+    say(event, error=type(error).__name__, why=str(error) or repr(error), trace=where)
     os._exit(EXIT_HALT if halted else EXIT_RESTART)
+
+
+def _trace(error: BaseException) -> str:
+    """Where it happened: files and lines, no values."""
+    return " < ".join(
+        f"{Path(frame.filename).name}:{frame.lineno}"
+        for frame in reversed(traceback.extract_tb(error.__traceback__))
+    )
 
 
 def run(
@@ -57,7 +56,6 @@ def run(
 ) -> int:
     """Runs until a signal. Returns an exit code only when it could not start."""
     use("uvloop")  # before anything makes a loop
-    logging.basicConfig(level=logging.WARNING)
     # Past these it looks after every 100,000 allocations; the records are bytes, not objects.
     gc.set_threshold(100_000, 50, 50)
     say("worker.starting", group=settings.group_id, policy=policy.version)
@@ -65,14 +63,14 @@ def run(
         found = asyncio.run(_look(settings))
     except ConfigError as error:
         for problem in error.problems:
-            say("config.problem", problem=problem)
+            say("topic.wrong", problem=problem)
         return EXIT_CONFIG
     except TimeoutError:
-        say("worker.ending", why=f"no Kafka at {settings.kafka_bootstrap_servers}; is it running?")
+        say("worker.failed", why=f"no Kafka at {settings.kafka_bootstrap_servers}; is it running?")
         return EXIT_RESTART
     accept = frozenset(accept_dead_letters or [])
     if strange := accept - set(settings.topics.inputs()):
-        say("config.problem", problem=f"--accept-dead-letters: no input topic: {sorted(strange)}")
+        say("worker.failed", why=f"--accept-dead-letters: no input topic: {sorted(strange)}")
         return EXIT_CONFIG
     _start(settings, policy, found, rebuild=rebuild, accept=accept)
     return 0
@@ -98,7 +96,7 @@ async def _look(settings: Settings) -> Found:
         except (KafkaError, OSError) as error:
             if time.monotonic() > deadline:
                 raise TimeoutError from error
-            say("broker.waiting", servers=settings.kafka_bootstrap_servers, error=str(error)[:200])
+            say("kafka.awaited", servers=settings.kafka_bootstrap_servers, error=str(error)[:200])
             await asyncio.sleep(1.0)
         finally:
             await admin.close()
@@ -143,8 +141,8 @@ def _start(
 
     from streams.app import create_app
     from streams.health import serve
-    from streams.lanes import WorkerOptions
     from streams.metrics import registry
+    from streams.options import WorkerOptions
 
     options = WorkerOptions(
         kafka=dict(kafka_client_options(settings)),
@@ -170,7 +168,7 @@ def _start(
             return "not in the group yet, or taking lanes over"
         return None
 
-    class Web(faust.Service):  # type: ignore[misc] # untyped base
+    class Web(faust.Service):
         async def on_start(self) -> None:
             def listening(port: int) -> None:
                 say("web.listening", host=settings.http_host, port=port)
@@ -180,18 +178,18 @@ def _start(
                     host=settings.http_host,
                     port=settings.http_port,
                     ready=why_not_ready,
-                    registry=registry(lambda: lanes.lanes.values()),
+                    registry=registry(lanes.lanes.values),
                     listening=listening,
                 )
             except OSError as error:
-                say("config.problem", problem=f"HITRUN_HTTP_PORT: {error.strerror or error}")
+                say("worker.failed", why=f"HITRUN_HTTP_PORT: {error.strerror or error}")
                 os._exit(EXIT_CONFIG)
 
         async def on_stop(self) -> None:
             await self.runner.cleanup()
 
     web: Any = Web()
-    worker = faust.Worker(app, web, loglevel="WARN", quiet=True)
+    worker = faust.Worker(app, web, loglevel="WARN", quiet=True, override_logging=False)
     try:
         worker.execute_from_commandline()
     finally:

@@ -1,0 +1,153 @@
+"""Taking a lane over: fence its former owner, then read what was committed.
+
+In this order and no other: starting the transactional producer (InitProducerId) fences the former
+owner and completes or aborts what it left open; anything read before that may still change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from domain.frontier import Frontier
+from domain.ledger import Ledger
+from streams.faults import HaltWorker
+from streams.lane import BATCH_BYTES, Lane
+from streams.options import WorkerOptions
+from streams.position import Letters, Position
+from streams.restore import read_to_end, restore
+
+
+class Takeover:
+    """Makes lanes; one per worker, because a rebuild happens once per process and partition."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self.options = options
+        self._inputs = options.topics.inputs()
+        self._rebuilt: set[int] = set()
+
+    async def gain(self, partition: int) -> Lane:
+        """A lane of our own, restored and closed. Raises HaltWorker when its state can't be
+        trusted."""
+        o = self.options
+        started = time.monotonic()
+        producer = AIOKafkaProducer(
+            **o.kafka,
+            transactional_id=f"{o.topics.group}-{partition}",
+            transaction_timeout_ms=o.transaction_timeout_ms,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=8 * 1024 * 1024,
+            linger_ms=0,
+            retry_backoff_ms=10,  # also the wait after CONCURRENT_TRANSACTIONS
+            acks="all",
+        )
+        try:
+            await self._start_producer(producer)
+            ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
+            former: list[bytes] = []
+            if o.rebuild and partition not in self._rebuilt:
+                former = await self._former_keys(partition)
+                await self._seed(partition, ledger)
+                position = self._beginning()
+            else:
+                position = await self._state(partition, ledger)
+            lane = Lane(
+                partition,
+                ledger=ledger,
+                frontier=Frontier(
+                    upstream_delay_ms=o.upstream_delay_ms,
+                    silence_ms=o.silence_ms,
+                    state=position.frontier,
+                ),
+                position=position,
+                producer=producer,
+                topics=o.topics,
+                commit_interval_s=o.commit_interval_s,
+            )
+            if o.rebuild and partition not in self._rebuilt:
+                await lane.empty(former)
+                self._rebuilt.add(partition)
+            for topic in o.accept_dead_letters:
+                lane.letters[self._inputs[topic]] = Letters()
+            lane.check_letters()
+        except BaseException:
+            await producer.stop()
+            raise
+        o.say(
+            "partition.recovered",
+            partition=partition,
+            customers=ledger.count,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        return lane
+
+    async def _start_producer(self, producer: AIOKafkaProducer) -> None:
+        """InitProducerId: fences the former owner, ends what it left open."""
+        await producer.start()
+
+    async def _state(self, partition: int, ledger: Ledger) -> Position:
+        o = self.options
+        position = await restore(o.kafka, o.topics, partition, ledger)
+        if position is None:
+            if partition in o.committed:
+                raise HaltWorker(
+                    f"group {o.topics.group} has read partition {partition} before, but "
+                    f"{o.topics.changelog}[{partition}] has no position: the state is lost; start "
+                    "from an empty one with --rebuild"
+                )
+            await self._seed(partition, ledger)
+            return self._beginning()
+        if position.cluster != o.cluster:
+            raise HaltWorker(
+                f"the state of lane {partition} belongs to cluster {position.cluster}, this is "
+                f"{o.cluster}: offsets of one mean nothing in another"
+            )
+        if position.partitions != o.partitions:
+            raise HaltWorker(
+                f"the inputs have {o.partitions} partitions, the state was made for "
+                f"{position.partitions}: make new topics and a new group"
+            )
+        if position.policy != o.policy.version:
+            ledger.rejudge_all()
+        return position
+
+    def _beginning(self) -> Position:
+        o = self.options
+        return Position(policy=o.policy.version, cluster=o.cluster, partitions=o.partitions)
+
+    async def _former_keys(self, partition: int) -> list[bytes]:
+        """All live keys of the changelog, whatever its state."""
+        live: set[bytes] = set()
+
+        def take(records: list[Any]) -> None:
+            for record in records:
+                if record.value is None:
+                    live.discard(record.key)
+                elif record.key is not None:
+                    live.add(record.key)
+
+        changelog = TopicPartition(self.options.topics.changelog, partition)
+        await read_to_end(self.options.kafka, changelog, take)
+        return sorted(live)
+
+    async def _seed(self, partition: int, ledger: Ledger) -> None:
+        """An empty state takes what was announced before as announced."""
+        topics = self.options.topics
+
+        def take(role: Literal["verdict", "customer"]) -> Callable[[list[Any]], None]:
+            def seed(records: list[Any]) -> None:
+                for record in records:
+                    if record.key is not None:
+                        ledger.seed(role, record.key, record.value)
+
+            return seed
+
+        await read_to_end(
+            self.options.kafka, TopicPartition(topics.verdict, partition), take("verdict")
+        )
+        await read_to_end(
+            self.options.kafka, TopicPartition(topics.customer, partition), take("customer")
+        )
