@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tests.support.oracle import (
     Case,
+    Checkout,
     Customer,
     Policy,
     figures,
@@ -137,12 +138,46 @@ class Announcer:
                 return
         customer = reading.customer or ""
         book = self.books.setdefault(customer, Book(Customer(customer)))
+        if reading.fact and self._too_late(book, reading.fact):
+            self.skipped.append("too_late")
+            return
+        if reading.fact and self._beyond_caps(book, reading.fact):
+            self.dead_letters.append((record, ("limit",)))
+            reading.fact = None
         if reading.fact:
             book.customer.add(reading.fact)
             book.facts.append(reading.fact)
         else:
             book.customer.hold(reading.checkout or "", record.timestamp)
         self._judge(book, self.now)
+
+    def _too_late(self, book: Book, fact: Fact) -> bool:
+        """A confirmed event first told when it would already be forgotten as settled."""
+        checkout = book.customer.checkouts.get(fact.checkout, Checkout(fact.checkout))
+        if fact.kind != "confirmed" or checkout.confirmed or not self.now:
+            return False
+        newest = max(f.at for f in [fact, *checkout.facts()])
+        return newest + self.policy["retention"]["settled"] <= self.now
+
+    def _beyond_caps(self, book: Book, fact: Fact) -> bool:
+        """Whether a fact is one too many, in the order of arrival."""
+        caps, all_checkouts = self.policy["caps"], book.customer.checkouts
+        checkout = all_checkouts.get(fact.checkout)
+        if fact.kind == "confirmed" and (checkout is None or not checkout.confirmed):
+            cases = standings(book.customer, self.now, self.policy).values()
+            return sum(case.name == "open" for case in cases) >= caps["open_checkouts"]
+        if checkout is None:
+            orphans = [c for c in all_checkouts.values() if not c.confirmed and c.facts()]
+            return len(orphans) >= caps["orphans"]
+        if fact.kind == "payment":
+            return len({*checkout.payment, fact.data["payment_id"]}) > caps["payments"]
+        if fact.kind == "order":
+            listed = [o["order_id"] for c in checkout.confirmed for o in c.data.get("orders", [])]
+            known = {*checkout.order, *listed}
+            return fact.data["order_id"] not in known and len(known) >= caps["orders"]
+        if fact.kind == "changed":
+            return len({c.id for c in checkout.changed} | {fact.id}) > caps["method_changes"]
+        return False
 
     def advance(self, to: int) -> None:
         """Moves the frontier through every moment of interest up to `to`."""

@@ -339,7 +339,16 @@ _FIELDS: dict[str, dict[str, tuple[Any, bool]]] = {
         "reason": (_STR, True),
     },
     "hitrun.event.misplaced": {"customer_id": (_ID, True), "checkout_id": (_ID, True)},
+    "hitrun.customer.erase": {"customer_id": (_ID, True)},
+    "hitrun.incident.declared": {
+        "incident_id": (_ID, True),
+        "payment_methods": ("methods", False),
+        "provider": (_STR, False),
+        "from": (_TIMES, True),
+        "until": (_TIMES, True),
+    },
 }
+MAX_BYTES = 1024 * 1024
 
 _TYPES_OF: dict[str, dict[str, str]] = {
     "checkout": {
@@ -352,6 +361,8 @@ _TYPES_OF: dict[str, dict[str, str]] = {
     "command": {
         "hitrun.verdict.overturn": "overturn",
         "hitrun.event.misplaced": "misplaced",
+        "hitrun.customer.erase": "erase",
+        "hitrun.incident.declared": "incident",
     },
 }
 
@@ -371,6 +382,8 @@ def _checked(value: Any, kind: Any, path: str) -> Any:
         good = type(value) is int
     elif kind == _STR:
         good = isinstance(value, str)
+    elif kind == "methods":
+        good = isinstance(value, list) and all(one in METHODS for one in value)
     elif kind == _BOOL:
         good = isinstance(value, bool)
     elif kind == _CUR:
@@ -496,7 +509,11 @@ def _read(
     values = _object(data, _FIELDS[type_], "data")
     kind = _TYPES_OF[role][type_]
     _check_together(kind, at, values, policy)
-    customer, checkout = values["customer_id"], values["checkout_id"]
+    customer, checkout = values.get("customer_id", ""), values.get("checkout_id", "")
+    if kind == "incident":  # nobody's: no key, one record in every partition
+        if at > record.timestamp + policy["input"]["future_tolerance"]:
+            raise Bad("future")
+        return Reading(skip="not_yet")
     if record.key is None or record.key != customer.encode():
         raise Bad("key")
     if partitions and murmur2(record.key) % partitions != record.partition:
@@ -504,6 +521,10 @@ def _read(
     newest = max(at, values.get("paid_at", at))
     if newest > record.timestamp + policy["input"]["future_tolerance"]:
         raise Bad("future")
+    if len(record.value or b"") > MAX_BYTES:
+        raise Bad("limit")
+    if kind == "erase":
+        return Reading(skip="not_yet", customer=customer)
     if customer in policy["input"]["ignore_customers"]:
         return Reading(skip="ignored_customer", customer=customer)
     if at < record.timestamp - upstream_delay - policy["input"]["oldest"]:
@@ -518,7 +539,11 @@ def _check_together(kind: str, at: int, data: dict[str, Any], policy: dict[str, 
         raise Bad("invalid", path="data.paid_at")
     if kind == "order" and data["status"] in ("cancelled", "refused") and "by" not in data:
         raise Bad("invalid", path="data.by")
-    if kind == "confirmed" and "pay_by" in data:
+    if kind == "incident" and (
+        not ("payment_methods" in data or "provider" in data) or data["until"] < data["from"]
+    ):
+        raise Bad("invalid", path="data")
+    if kind in ("confirmed", "changed") and "pay_by" in data:
         longest = policy["input"]["longest_pay_by"]
         if not at <= data["pay_by"] <= at + longest:
             raise Bad("invalid", path="data.pay_by")

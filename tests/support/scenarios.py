@@ -16,7 +16,7 @@ with a value of its own.
 
 A scenario may also set `policy` (as in policy.toml), `held = [from, to]` (the frontier stands
 still while arrivals lie between the two) and `unknown_until` (the records are a backlog, read with
-an unknown frontier that then becomes this).
+an unknown frontier that then becomes this). `awaits = ".."` names a known fault that it waits for.
 
 `expect` holds `until` (the end of time), `standings`, `strikes`, `advice`, and `outputs`: all that
 is said, in any order, each with the fields that matter; `dead_letters` and `skipped` likewise.
@@ -75,6 +75,8 @@ class Scenario:
     held: tuple[int, int] | None = None
     unknown_until: int | None = None
     upstream_delay: int = 5_000
+    awaits: str = ""
+    """A known fault of the rules that keeps it from passing."""
     records: list[tuple[str, Record]] = field(default_factory=list)
 
     @property
@@ -183,6 +185,7 @@ def load(path: Path) -> list[Scenario]:
             events=table["events"],
             expect=table["expect"],
             policy_toml=_toml(table.get("policy", file.get("policy", {}))),
+            awaits=table.get("awaits", ""),
             held=(ms(held[0], start), ms(held[1], start)) if held else None,
             unknown_until=(ms(table["unknown_until"], start) if "unknown_until" in table else None),
         )

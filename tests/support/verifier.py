@@ -542,6 +542,7 @@ class Verifier:
         for one in said:
             last = one
             if one.type == "tombstone":
+                version = 0
                 continue
             data = one.data
             if data["version"] <= version:
