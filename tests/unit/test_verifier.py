@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import scenarios
+from domain.flush import Flush
+from tests.support import dumps, scenarios
 from tests.support.announcer import Announcer
-from tests.support.builders import Record, encode, record, rfc3339
+from tests.support.builders import TOPICS, Record, encode, record, rfc3339
 from tests.support.builders import checkout as confirmed
 from tests.support.builders import payment as paid
+from tests.support.dumps import OUTPUTS
+from tests.support.reading import DAY, AnyRecord, policy_from
+from tests.support.real import Real
 from tests.support.verifier import Report, verify
 
 SCENARIOS = [s for s in scenarios.all_scenarios() if s.unknown_until is None]
@@ -70,7 +76,7 @@ class Run:
         )
 
     @staticmethod
-    def letter(record: Record, reason: str) -> Record:
+    def letter(record: AnyRecord, reason: str) -> Record:
         error = {
             "reason": reason,
             "detail": "x",
@@ -241,3 +247,57 @@ def test_a_checkout_judged_between_two_bounds_may_stand_either_way() -> None:
     early = verify([("checkout", event)], now=verdict_at - 1, now_upper=verdict_at, **nothing)
     late = verify([("checkout", event)], now=verdict_at, now_upper=verdict_at, **nothing)
     assert (early.missed, late.missed) == (0, 1)
+
+
+def test_a_run_of_the_real_rules_is_right_through_files(tmp_path: Path) -> None:
+    # given every replayable scenario's story at once, each for a customer of its own
+    real = Real()
+    records = []
+    for number, scenario in enumerate(SCENARIOS):
+        if scenario.policy_toml or scenario.held or scenario.id.startswith("errors/"):
+            continue
+        for role, one in scenario.records:
+            value = (one.value or b"").replace(b'"c1"', f'"customer-{number}"'.encode())
+            key = f"customer-{number}".encode()
+            if b'"customer-' in value:
+                records.append(replace(one, key=key, value=value))
+                assert role
+    records.sort(key=lambda one: one.timestamp)
+    for offset, one in enumerate(records):
+        one.offset = offset
+    # when it is run with a real clock a little ahead of the frontier
+    written: list[Record] = list(records)
+    roles = {topic: role for role, topic in TOPICS.items()}
+    end = records[-1].timestamp + 5 * DAY
+
+    def keep(flush: Flush, clock: int) -> None:
+        for output in flush.outputs:
+            topic = OUTPUTS[output.role]
+            written.append(
+                Record(topic, output.value, output.key, timestamp=clock, offset=len(written))
+            )
+
+        for letter in flush.dead_letters:
+            written.append(Run.letter(letter.record, letter.reason))
+
+    def tick(to: int) -> None:
+        real.ledger.fire(frontier_ms=to, clock_ms=to + 5_000)
+        keep(real.ledger.flush(clock_ms=to + 5_000), to + 5_000)
+
+    for one in records:
+        target = one.timestamp - 5_000
+        while real.ledger.next_due_ms <= target and real.ledger.now_ms:
+            tick(max(real.ledger.next_due_ms, real.ledger.now_ms))
+        tick(target)
+        real.feed(roles[one.topic], one)
+        keep(real.ledger.flush(clock_ms=one.timestamp), one.timestamp)
+    while real.ledger.next_due_ms <= end:
+        tick(real.ledger.next_due_ms)
+    tick(end)
+    # then the files of its topics are found right
+    dumps.write(tmp_path / "run.ndjson", written)
+    report = dumps.verify_records(
+        dumps.read(tmp_path / "run.ndjson"), policy=policy_from(), now=end
+    )
+    assert report.right > 20
+    assert report.ok, report.text()
