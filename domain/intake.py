@@ -321,7 +321,7 @@ def _check_pay_by(event: InputEvent, pay_by_ms: int, at_ms: int, policy: Policy)
         data = event.data
         raise RejectRecord(
             "invalid",
-            "data.pay_by: before the event's time, or too long after it",
+            "$.data.pay_by: before the event's time, or too long after it",
             customer_id=data.customer_id,
             checkout_id=data.checkout_id,
         )
