@@ -321,25 +321,20 @@ def _short(output: dict[str, Any], start: int) -> str:
 
 def scenario_to_ndjson(scenario: Scenario) -> str:
     """The records of a scenario, one JSON object a line, as `hitrun replay` reads them."""
-    lines = []
-    for _, record in scenario.records:
-        lines.append(
-            json.dumps(
-                {
-                    "topic": record.topic,
-                    "key": record.key.decode() if record.key is not None else None,
-                    "timestamp": record.timestamp,
-                    "headers": {n: v.decode() for n, v in record.headers},
-                    "value": (
-                        record.value.decode("utf-8", "surrogateescape")
-                        if record.value is not None
-                        else None
-                    ),
-                },
-                ensure_ascii=False,
-            )
-        )
-    return "\n".join(lines) + "\n"
+    return "".join(_line(record) + "\n" for _, record in scenario.records)
+
+
+def _line(record: Record) -> str:
+    """One record; bytes that are no UTF-8 as escaped lone surrogates."""
+    value = None if record.value is None else record.value.decode("utf-8", "surrogateescape")
+    whole = {
+        "topic": record.topic,
+        "key": None if record.key is None else record.key.decode(),
+        "timestamp": record.timestamp,
+        "headers": {name: content.decode() for name, content in record.headers},
+        "value": value,
+    }
+    return json.dumps(whole, ensure_ascii=value is not None and not value.isprintable())
 
 
 def main() -> None:

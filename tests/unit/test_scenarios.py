@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streams import replay
+from streams.settings import Settings
 from tests.support import scenarios
 from tests.support.announcer import Announcer
 from tests.support.real import Real, by_rules, comparable, policy_of
@@ -78,6 +83,44 @@ def differences(
             found.append({"id": output["id"], "type": output["type"]} | wrong)
     found += [f"said besides: {output}" for output in real.values()]
     return found
+
+
+REPLAYABLE = [
+    case
+    for case, scenario in zip(CASES, SCENARIOS, strict=True)
+    if scenario.held is None and scenario.unknown_until is None
+]
+
+
+@pytest.mark.parametrize("scenario", REPLAYABLE)
+def test_replay_of_the_scenarios_file_says_the_same(
+    scenario: scenarios.Scenario, tmp_path: Path
+) -> None:
+    # given the scenario as a file, as a person would run it by hand
+    events, policy = tmp_path / "events.ndjson", tmp_path / "policy.toml"
+    events.write_text(scenarios.scenario_to_ndjson(scenario))
+    policy.write_text(scenario.policy_toml)
+    out = io.StringIO()
+    # when
+    code = replay.run(
+        Settings(upstream_delay_ms=scenario.upstream_delay),
+        [str(events)],
+        until_ms=scenario.until,
+        policy_file=policy,
+        diff=False,
+        out=out,
+    )
+    # then
+    assert code == 0
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    dead = [line for line in lines if line["topic"].endswith(".dlq")]
+    said = [line["value"] for line in lines if not line["topic"].endswith(".dlq") and line["value"]]
+    told = scenario.expect | {"standings": {}, "skipped": {}, "dead_letters": []}
+    expected = replace(scenario, expect={n: v for n, v in told.items() if n != "strikes"})
+    outcome = scenarios.Outcome(said, {}, 0, scenario.expect.get("advice", "none"), [], {})
+    assert scenarios.problems(expected, outcome) == []
+    reasons = Counter(letter["reason"] for letter in scenario.expect.get("dead_letters", []))
+    assert Counter(line["reason"] for line in dead) == reasons
 
 
 def test_a_scenario_can_be_written_for_replay() -> None:

@@ -277,8 +277,7 @@ def test_a_run_of_the_real_rules_is_right_through_files(tmp_path: Path) -> None:
                 Record(topic, output.value, output.key, timestamp=clock, offset=len(written))
             )
 
-        for letter in flush.dead_letters:
-            written.append(Run.letter(letter.record, letter.reason))
+        written.extend(Run.letter(dead.record, dead.reason) for dead in flush.dead_letters)
 
     def tick(to: int) -> None:
         real.ledger.fire(frontier_ms=to, clock_ms=to + 5_000)
