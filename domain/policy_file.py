@@ -82,8 +82,10 @@ class PolicyFile:
         text = text.removeprefix("\ufeff")
         try:
             self._raw: dict[str, object] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # TOMLDecodeError is one, an integer of 5,000 digits another
             raise PolicyError(name, [_syntax(str(error), text)]) from None
+        except RecursionError:
+            raise PolicyError(name, [Problem(1, "this is no TOML: nested too deeply")]) from None
         self._lines = lines_of(text)
         self._blamed: set[str] = set()
 
