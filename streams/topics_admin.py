@@ -279,11 +279,13 @@ _BROKER: Final[tuple[tuple[str, int, Literal["error", "warning"], str], ...]] = 
 
 
 async def _actual(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, Actual]:
-    """The topics that are there."""
+    """Those of the topics that are there. The cluster is asked for all it has: asked by name, a
+    broker with auto.create.topics.enable, Kafka's default, would make the missing ones its way."""
+    wanted = set(names)
     described = {
         each["topic"]: each["partitions"]
-        for each in await admin.describe_topics(list(names))
-        if each["error_code"] == 0
+        for each in await admin.describe_topics()
+        if each["error_code"] == 0 and each["topic"] in wanted
     }
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in described]
     configs = await _configs(admin, resources) if resources else {}
