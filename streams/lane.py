@@ -50,6 +50,9 @@ SLICE = 2_000
 SLICE_S = 0.02
 """Timers are judged in slices, so that thousands due at once (after downtime) never block."""
 
+LOST_S = 15.0
+"""An input that ends before the position for so long was truncated."""
+
 BATCH_BYTES = 512 * 1024
 MAX_MARKS = 256
 IDLE_POSITION_S = 3600.0
@@ -106,6 +109,7 @@ class Lane:
         self._wake = asyncio.Event()
         self._committing = asyncio.Lock()
         self._more_due = False
+        self._lost_since: float | None = None
 
     # ------------------------------------------------------------------ in
 
@@ -140,14 +144,21 @@ class Lane:
         if self.in_flight[stream] == 0 and offset > self.next.get(stream, 0):
             self.next[stream] = offset
 
-    def mark(self, t0_ms: int, ends: dict[Stream, int]) -> None:
-        """At `t0_ms` (read before), the inputs had grown to `ends` (high watermarks)."""
-        for stream, end in ends.items():
-            if end < self.next.get(stream, 0):
-                raise HaltWorker(
-                    f"input lost: {self.topics.name(stream)}[{self.partition}] ends at {end}, "
-                    f"before the position {self.next[stream]}"
-                )
+    def mark(self, t0_ms: int, ends: dict[Stream, int], applied: dict[Stream, int]) -> None:
+        """At `t0_ms` (read before), the inputs had grown to `ends` (high watermarks); `applied` is
+        `next` as it was before they were asked. Raises HaltWorker when an input ends before it and
+        stays so: right after an election a leader may not know its own end yet."""
+        lost = [(s, end) for s, end in ends.items() if end < applied.get(s, 0)]
+        if not lost:
+            self._lost_since = None
+        elif self._lost_since is None:
+            self._lost_since = time.monotonic()
+        elif time.monotonic() - self._lost_since > LOST_S:
+            stream, end = lost[0]
+            raise HaltWorker(
+                f"input lost: {self.topics.name(stream)}[{self.partition}] ends at {end}, "
+                f"before the position {applied[stream]}"
+            )
         self._ends = ends
         if len(self._marks) < MAX_MARKS:
             self._marks.append((t0_ms, ends))

@@ -326,6 +326,7 @@ class Lanes(Service, TableManagerT):
                 for lane in lanes
                 for topic, stream in self._inputs.items()
             }
+            applied = {lane.partition: dict(lane.next) for lane in lanes}
             ends: dict[int, dict[Stream, int]] = {lane.partition: {} for lane in lanes}
             for tp, end in (await self._watermarks.end_offsets(list(tps))).items():
                 lane, stream = tps[tp]
@@ -334,7 +335,7 @@ class Lanes(Service, TableManagerT):
                 continue
             for lane in lanes:
                 if lane.open:
-                    lane.mark(t0_ms, ends[lane.partition])
+                    lane.mark(t0_ms, ends[lane.partition], applied[lane.partition])
                     self._tell_hold(lane)
 
     def _tell_hold(self, lane: Lane) -> None:

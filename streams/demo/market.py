@@ -92,6 +92,11 @@ class Checkout:
         self, stream: Stream, kind: str, at_ms: int, /, *, late_ms: int = 0, **data: object
     ) -> None:
         """Dated `at_ms`, appended `late_ms` later."""
+        self._act(stream, kind, at_ms, late_ms, data)
+
+    def _act(
+        self, stream: Stream, kind: str, at_ms: int, late_ms: int, data: dict[str, object]
+    ) -> None:
         ids = {"customer_id": self.customer_id, "checkout_id": self.checkout_id}
         self.acts.append(Act(at_ms + late_ms, stream, self.customer_id, kind, ids | data, at_ms))
 
@@ -127,17 +132,11 @@ class Checkout:
         if status == "paid":
             data["paid_at"] = at_ms  # becomes a time when it is encoded
         data |= more
-        self.say("payment", "marketplace.payment.updated", at_ms, late_ms=late_ms, **data)
+        self._act("payment", "marketplace.payment.updated", at_ms, late_ms, data)
 
     def order(self, at_ms: int, status: str, **more: object) -> None:
-        self.say(
-            "order",
-            "marketplace.order.updated",
-            at_ms,
-            order_id=f"or-{self.checkout_id}",
-            status=status,
-            **more,
-        )
+        data = {"order_id": f"or-{self.checkout_id}", "status": status, **more}
+        self._act("order", "marketplace.order.updated", at_ms, 0, data)
 
     def soon(self) -> int:
         """Some moment clearly within the window."""
