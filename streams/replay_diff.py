@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TextIO
 
+import msgspec
 import orjson
 from msgspec import Struct, field
 
@@ -98,12 +99,13 @@ def write_differences(
     """A table for a terminal, NDJSON for everything else."""
     found = list(found)
     if not out.isatty():
-        out.writelines(orjson.dumps(each).decode() + "\n" for each in found)
+        out.writelines(msgspec.json.encode(each).decode() + "\n" for each in found)
         return
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=out)
+    # Ids are not ours: no part of them is markup.
+    console = Console(file=out, markup=False, emoji=False, highlight=False)
     table = Table(title=f"policy {versions[0]} -> {versions[1]}")
     for name in ("customer", "checkout", "what", "in force", "with the other policy"):
         table.add_column(name, overflow="fold")
@@ -115,6 +117,6 @@ def write_differences(
     counts = {what: sum(each.what == what for each in found) for what in ("verdict", "reminders")}
     customers = len({each.customer_id for each in found} - {None})
     console.print(
-        f"{counts['verdict']} checkouts judged otherwise, {counts['reminders']} reminded "
-        f"otherwise, {customers} customers in all"
+        f"checkouts judged otherwise: {counts['verdict']}, reminded otherwise: "
+        f"{counts['reminders']}; customers in all: {customers}"
     )
