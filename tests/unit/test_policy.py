@@ -173,6 +173,8 @@ orders = true
         ("[verdict\n", 1, "no TOML"),
         ('x = 1\n[caps]\norders = "', 3, "no TOML"),
         ("[caps]\norders = 1\norders = 2", 3, "no TOML"),
+        pytest.param("a = " + "9" * 5_000, 1, "no TOML", id="a number beyond reading"),
+        pytest.param("a = " + "[" * 5_000, 1, "no TOML", id="nested beyond reading"),
         ("[verdicts]\n", 1, "verdicts is no section of a policy; did you mean verdict?"),
         ("verdict = 3", 1, "verdict must be a table"),
         ("[caps]\nafter_expiry = '1h'", 2, "did you mean verdict.after_expiry?"),
