@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from streams.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
@@ -39,9 +42,9 @@ def hitrun(*arguments: str, cwd: Path = ROOT, **said: str) -> tuple[int, str, st
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help(command: list[str]) -> None:
-    code, out, err = hitrun(*command, "--help")
-    assert (code, err) == (0, "")
-    assert "Usage" in out
+    done = CliRunner().invoke(app, [*command, "--help"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
 
 
 def test_help_does_not_import_the_runtime() -> None:
@@ -66,9 +69,9 @@ def test_help_does_not_import_the_runtime() -> None:
     [["nothing"], ["worker", "--nothing"], ["policy", "check"], ["broker", "--nodes=2"]],
 )
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
-    code, out, err = hitrun(*arguments)
-    assert (code, out) == (2, "")
-    assert "Usage" in err
+    done = CliRunner().invoke(app, arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Usage" in done.stderr
 
 
 def test_wrong_settings_are_3_a_line_each_and_nothing_on_stdout() -> None:
