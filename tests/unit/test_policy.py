@@ -293,7 +293,7 @@ last = 2026-01-01T00:00:00Z
 def test_keys_are_found_on_their_lines_whatever_stands_around_them() -> None:
     found = lines_of(LINES.removeprefix("\ufeff"))
     assert found["top", "dotted"] == 2
-    assert (found["a",], found["a", "one"], found["a", "two"]) == (3, 4, 5)
+    assert (found[("a",)], found["a", "one"], found["a", "two"]) == (3, 4, 5)
     assert ("a", "three") not in found
     assert found["a", 'quo"ted'] == 10
     assert found["a", "in", "line"] == 11
@@ -320,7 +320,7 @@ def toml(value: object) -> str:
 @given(st.dictionaries(keys, st.dictionaries(keys, values, max_size=3), max_size=4))
 def test_every_key_of_any_file_has_the_line_it_is_on(tables: dict[str, dict[str, Any]]) -> None:
     lines: list[str] = []
-    expected = {}
+    expected: dict[tuple[str, ...], int] = {}
     for name, table in tables.items():
         lines += ["# [x", f"[{toml(name)}]"]
         expected[(name,)] = len(lines)
