@@ -51,6 +51,9 @@ class HitrunApp(faust.App):
     options: WorkerOptions
     kafka_options: dict[str, Any]
 
+    def _create_directories(self) -> None:
+        """Faust would make `<group>-data` in the current folder; all our state is in Kafka."""
+
 
 def create_app(settings: Settings, options: WorkerOptions) -> HitrunApp:
     """The application of one worker."""
