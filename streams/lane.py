@@ -213,7 +213,7 @@ class Lane:
             if not (self._dirty or fired or idle):
                 self.committed_at = time.monotonic()
                 return
-            await self._transaction(self.ledger.flush(clock_ms=clock_ms))
+            await self._transaction(self.ledger.flush(clock_ms=clock_ms), clock_ms)
             self.check_letters()
 
     async def empty(self, keys: Sequence[bytes]) -> None:
@@ -222,14 +222,15 @@ class Lane:
             tombstones: list[tuple[bytes, bytes | None]] = [
                 (key, None) for key in keys[i : i + FULL_EVENTS]
             ]
-            await self._transaction(Flush(changelog=tombstones))
-        await self._transaction(Flush())
+            await self._transaction(Flush(changelog=tombstones), self.clock())
+        await self._transaction(Flush(), self.clock())
 
     async def park(self) -> None:
         """Commits what is applied, with the gate closed."""
         async with self._committing:
             if self._dirty:
-                await self._transaction(self.ledger.flush(clock_ms=self.clock()))
+                clock_ms = self.clock()
+                await self._transaction(self.ledger.flush(clock_ms=clock_ms), clock_ms)
 
     def close(self) -> None:
         """Shuts the gate, at once: what is fetched but not applied will be fetched again."""
@@ -263,8 +264,10 @@ class Lane:
             for stream, end in ends.items()
         )
 
-    async def _transaction(self, flush: Flush) -> None:
-        """Everything or nothing. The position is taken here, before the first await."""
+    async def _transaction(self, flush: Flush, clock_ms: int) -> None:
+        """Everything or nothing. The position is taken here, before the first await. Records are
+        stamped with the clock they were judged by: a reminder decided just before its
+        `send_before` must not seem to be sent after it."""
         position = Position(
             next=dict(self.next),
             frontier=self.frontier.state(),
@@ -279,7 +282,7 @@ class Lane:
         self.waiting = 0
         self._dirty = False
         now_ms = wall_ms()
-        writer = _Writer(self.producer, now_ms)
+        writer = _Writer(self.producer, clock_ms)
         changelog = self.topics.changelog
         for key, value in flush.changelog:
             writer.add(changelog, self.partition, key, value)
