@@ -18,9 +18,7 @@ SESSION_MS = 2_000
 
 @pytest.fixture
 def stage(kafka: Kafka, tmp_path: Path) -> Iterator[Stage]:
-    with Stage(
-        kafka, tmp_path, policy=POLICY, session_timeout_ms=SESSION_MS, **SETTINGS
-    ) as made:
+    with Stage(kafka, tmp_path, policy=POLICY, session_timeout_ms=SESSION_MS, **SETTINGS) as made:
         create_topics(made)
         yield made
 
