@@ -22,11 +22,9 @@ from domain.policy import Policy
 from streams.faults import HaltWorker, RestartWorker
 from streams.logging import say
 from streams.settings import ConfigError, Settings, kafka_client_options
+from streams.topics_admin import TRANSACTION_TIMEOUT_MS, check_topics
 
 EXIT_RESTART, EXIT_CONFIG, EXIT_HALT = 1, 3, 4
-
-TRANSACTION_TIMEOUT_MS = 15_000
-"""A dead owner's open transaction hides what is behind it at most so long; a takeover ends it."""
 
 
 def end(error: BaseException) -> NoReturn:
@@ -103,30 +101,14 @@ async def _look(settings: Settings) -> Found:
 
 
 async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> Found:
-    topics = settings.topics
-    names = [spec.name for spec in topics.specs()]
-    counts = {
-        found["topic"]: len(found["partitions"]) if found["error_code"] == 0 else 0
-        for found in await admin.describe_topics(names)
-    }
-    problems = [
-        f"there is no topic {name}: make the topics with `hitrun topics create`"
-        for name in names
-        if not counts.get(name)
-    ]
-    wanted = counts.get(topics.checkout, 0)
-    problems += [
-        f"{name} has {counts[name]} partitions, {topics.checkout} has {wanted}: "
-        "a customer's events would not meet; all topics need the same number"
-        for name in names
-        if counts.get(name) and counts[name] != wanted
-    ]
-    if problems:
-        raise ConfigError(problems)
-    cluster = await admin.describe_cluster()
+    report = await check_topics(admin, settings)
+    for doubtful in report.warnings:
+        say("topic.doubtful", problem=str(doubtful))
+    if report.errors:
+        raise ConfigError([str(wrong) for wrong in report.errors])
     offsets = await admin.list_consumer_group_offsets(settings.group_id)
     committed = frozenset(tp.partition for tp, at in offsets.items() if at.offset >= 0)
-    return Found(wanted, str(cluster.get("cluster_id") or ""), committed)
+    return Found(report.partitions, report.cluster_id, committed)
 
 
 def _start(
