@@ -324,7 +324,8 @@ def _end(body: Callable[[], int], *, extra: str = "") -> None:
         code = body()
         sys.stdout.flush()
     except ModuleNotFoundError as error:
-        if not extra:
+        ours = ("streams", "agents", "domain", "schemas")
+        if not extra or (error.name or "").partition(".")[0] in ours:
             raise
         _say(
             f"{error.name} is missing: this command needs the extra: pip install 'hitrun[{extra}]'"
