@@ -29,6 +29,7 @@ from domain.flush import DeadLetter, Flush
 from domain.frontier import Frontier
 from domain.ledger import Ledger
 from schemas.outputs import HEADERS
+from schemas.record import RawRecord, Record
 from schemas.topics import STREAMS, Stream, Topics
 from streams import position as positions
 from streams.faults import HaltWorker
@@ -50,6 +51,9 @@ SLICE = 2_000
 SLICE_S = 0.02
 """Timers are judged in slices, so that thousands due at once (after downtime) never block."""
 
+APPENDED = 1
+"""timestamp_type of LogAppendTime."""
+
 LOST_S = 15.0
 """An input that ends before the position for so long was truncated."""
 
@@ -58,7 +62,7 @@ MAX_MARKS = 256
 IDLE_POSITION_S = 3600.0
 """An idle lane writes its position so often: brokers forget a transactional id after 7 days."""
 
-Feed = Callable[[Ledger, Sequence[ConsumerRecord]], Fed]
+Feed = Callable[[Ledger, Sequence[Record]], Fed]
 
 
 def wall_ms() -> int:
@@ -117,10 +121,13 @@ class Lane:
         """A batch was queued for its agent."""
         self.in_flight[stream] += 1
 
-    def feed(self, stream: Stream, records: Sequence[ConsumerRecord], feed: Feed) -> None:
+    def feed(self, stream: Stream, batch: Sequence[ConsumerRecord], feed: Feed) -> None:
         """Applies a batch. Raises HaltWorker for a broken producer, after which what was applied
         is committed, counters included, and nothing more is."""
         ledger = self.ledger
+        records: Sequence[Record] = batch
+        if batch[0].timestamp_type != APPENDED:
+            records = _stamped(batch, self.clock())
         dead = ledger.stats.dead_letters.total()
         fed = feed(ledger, records)
         if stream == "payment":
@@ -301,9 +308,20 @@ class Lane:
         await self.producer.commit_transaction()
         self.committed_at = self._written_at = time.monotonic()
         self.commits += 1
-        broker_ms = max((d.timestamp for d in done if d and d.timestamp_type == 1), default=None)
+        broker_ms = max(
+            (d.timestamp for d in done if d and d.timestamp_type == APPENDED), default=None
+        )
         if broker_ms is not None:
             self.frontier.note_clock(broker_ms=broker_ms, clock_ms=now_ms)
+
+
+def _stamped(records: Sequence[Record], clock_ms: int) -> list[Record]:
+    """Of a CreateTime topic: its timestamps are the producer's word, so the worker's clock stands
+    in for the append time."""
+    return [
+        RawRecord(r.topic, r.partition, r.offset, clock_ms, r.key, r.value, tuple(r.headers))
+        for r in records
+    ]
 
 
 class _Writer:
