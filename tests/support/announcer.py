@@ -20,6 +20,7 @@ from tests.support.oracle import (
     Customer,
     Policy,
     figures,
+    leaves_day,
     output_id,
     standings,
     withdrawn_cause,
@@ -221,7 +222,8 @@ class Announcer:
             if (case.name == "unpaid") == said.unpaid:
                 continue
             if case.name == "unpaid":
-                self._detected(book, case, said, cases)
+                if leaves_day(case, self.policy) > day:  # else it would be forgotten already
+                    self._detected(book, case, said, cases)
             else:
                 self._withdrawn(book, case, said, figures(cases, day, self.policy))
         self._reminders(book, cases, now)

@@ -497,6 +497,13 @@ def figures(cases: dict[str, Case], day: int, policy: Policy) -> dict[str, Any]:
     return with_advice(strikes, strikes + purchases, policy)
 
 
+def leaves_day(case: Case, policy: Policy) -> int:
+    """The first UTC day on which the strike of an unpaid checkout no longer counts."""
+    assert case.dated is not None
+    window = policy["strikes"]["cod_window" if case.method == "cod" else "window"]
+    return int((case.dated + window) // DAY)
+
+
 def with_advice(strikes: int, checkouts: int, policy: Policy) -> dict[str, Any]:
     rule = policy["strikes"]
     share = round(strikes / checkouts, 4) if checkouts else 0.0

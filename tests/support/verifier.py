@@ -24,6 +24,7 @@ from tests.support.oracle import (
     Customer,
     Policy,
     figures,
+    leaves_day,
     output_id,
     standings,
     with_advice,
@@ -523,16 +524,18 @@ class Verifier:
         elif announced:
             assert last is not None
             self.report.problem(f"{last.name} stands, but it is {sorted(names)}", false=1)
-        elif names == {"unpaid"} and not self._told_too_late(id, checkout):
+        elif names == {"unpaid"} and not self._told_too_late(id, ends[-1][0][checkout]):
             self.report.problem(
                 f"missed: {id}/{checkout}, last said {last and last.name}", missed=1
             )
 
-    def _told_too_late(self, id: str, checkout: str) -> bool:
-        """First told when it would already be forgotten: not announced."""
-        mine = [i for i in self.items[id] if i.checkout == checkout and i.fact]
+    def _told_too_late(self, id: str, case: Case) -> bool:
+        """First told when it, or its strike, would already be forgotten: not announced."""
+        mine = [i for i in self.items[id] if i.checkout == case.id and i.fact]
         first = min(i.appended for i in mine if i.fact and i.fact.kind == "confirmed")
         newest = max(i.fact.at for i in mine if i.fact and i.appended <= first)
+        if case.name == "unpaid" and leaves_day(case, self.policy) <= first // DAY:
+            return True
         return newest + self.policy["retention"]["settled"] <= first
 
     def _final_customer(
@@ -558,7 +561,7 @@ class Verifier:
         if last is not None and last.type != "tombstone":
             stands = (last.data["strikes"], last.data["recommended_action"])
         could = {(f["strikes"], f["recommended_action"]) for _, f in ends}
-        too_late = any(self._told_too_late(id, checkout) for checkout in ends[-1][0])
+        too_late = any(self._told_too_late(id, case) for case in ends[-1][0].values())
         if stands not in could and not too_late:
             self._wrong(f"customer {id} stands as {stands}, expected {sorted(could)}")
 
