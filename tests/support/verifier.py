@@ -233,7 +233,7 @@ class Verifier:
         sure: list[Item] = []
         open_: dict[str, list[Item]] = defaultdict(list)
         for item in self.items.get(id, ()):
-            if item.appended < surely_before:
+            if item.appended < surely_before - self.slack:
                 sure.append(item)
             elif item.appended <= at_most + self.slack:
                 open_[item.role].append(item)
@@ -610,7 +610,8 @@ def verify(
     `inputs`: (role, record) of every input record, read committed. Outputs in the order of their
     offsets within each partition. `now`: every lane's frontier had reached this at the end;
     `now_upper`: none had passed this (default: the same). `partitions` 0: keys are not checked
-    against partitions. `slack`: how far clocks (append times, sending times) may differ, ms.
+    against partitions. `slack`: how far clocks (append times, sending times) may differ and how
+    long a record may take to become readable after its append time, ms; 0 is strict.
     `changelog` is not looked at yet.
     """
     verifier = Verifier(
