@@ -387,7 +387,11 @@ class Verifier:
         causes, best = set(), "; ".join(wrong)
         latest = max(dated, said.timestamp - self.delay)
         for customer in self.knowledge(said.customer, dated + self.delay, said.timestamp):
-            for now in {dated, latest}:
+            # After a takeover the frontier lies behind: anywhere between the two.
+            between = {
+                case.verdict_at for case in standings(customer, latest, self.policy).values()
+            }
+            for now in [dated, latest, *(at for at in between if at and dated < at < latest)]:
                 cases = standings(customer, now, self.policy)
                 case = cases.get(data["checkout_id"])
                 if case is None or case.name == "unpaid":
