@@ -48,14 +48,16 @@ def freeze_one_of_two(stage: Stage, program: tuple[str, str]) -> Report:
         within_s=30,
         what=lambda: frozen.told("it neither ended nor joined"),
     )
-    if not frozen.alive:
-        stage.worker(name="again", program=program).wait_ready()
     try:
+        if not frozen.alive:
+            stage.worker(name="again", program=program).wait_ready()
         now = settle(stage, flow)
     except AssertionError:
         if program != UNFENCED:
             raise
-        now = flow.started_ms  # without the fence nobody knows where it ends: only what is said
+        now = (
+            flow.started_ms
+        )  # without the fence a damaged state may halt all: look at what was said
     return verified(stage, now)
 
 
