@@ -53,7 +53,7 @@ def demo(
     *,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers sharing the load.")] = 1,
     seconds: Annotated[
-        int | None, typer.Option(min=10, help="How long the marketplace is open.")
+        int | None, typer.Option(min=10, help="How long the whole show takes, about.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same marketplace.")] = None,
     score: Annotated[
@@ -62,6 +62,7 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave Kafka and the workers running at the end.")
     ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Kafka's; 0: a free one.")] = 0,
 ) -> None:
     """See it work: a real Kafka on this machine, a simulated marketplace, a live screen, the score.
 
@@ -69,9 +70,9 @@ def demo(
     """
 
     def body() -> int:
-        from streams.demo import main
+        from streams.demo.stage import main
 
-        return main(workers=workers, seconds=seconds, seed=seed, score=score, keep=keep)
+        return main(workers=workers, seconds=seconds, seed=seed, score=score, keep=keep, port=port)
 
     _end(body, extra="local")
 
@@ -221,14 +222,40 @@ def simulate(
     customers: Annotated[int, typer.Option(min=1, help="How many buyers there are.")] = 1_000,
     seconds: Annotated[int, typer.Option(min=1, help="How long the marketplace is open.")] = 60,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same marketplace.")] = None,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CASE=WEIGHT", help="How often a tricky case is played; a wrong one lists them."
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the truth of each checkout there, as NDJSON."),
+    ] = None,
 ) -> None:
-    """A marketplace's traffic with the truth beside it: to Kafka, or to files for replay."""
+    """A marketplace's traffic with the truth beside it: to Kafka, or to files for replay.
+
+    Windows are those of the policy in force (HITRUN_POLICY_FILE).
+    """
 
     def body() -> int:
-        settings = _settings()
-        from streams.demo import simulate as act
+        from streams.demo.simulate import parse_shares
+        from streams.demo.simulate import simulate as act
 
-        return act(settings, out=out, rate=rate, customers=customers, seconds=seconds, seed=seed)
+        try:
+            shares = parse_shares(share or [])
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--share") from None
+        return act(
+            _settings(),
+            out=out,
+            rate=rate,
+            customers=customers,
+            seconds=seconds,
+            seed=seed,
+            truth=truth,
+            shares=shares,
+        )
 
     _end(body)
 

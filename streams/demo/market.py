@@ -1,417 +1,160 @@
-"""A simulated marketplace with known truth: each checkout plays one case, and what must become of
-it follows from the case, never from the rules' code.
+"""A simulated marketplace with known truth: seeded, without a clock, endless if need be.
 
-Pure and seeded: a plan of what is appended when. All times are ms after the opening. Windows are
-those of policy.toml beside this file; what is told late is told clearly late, nothing near an
-edge, so that a slow machine does not blur the truth.
+Each checkout plays one of the cases of cases.py, and what must become of it follows from the
+case, never from the rules' code.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import random
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Final
 
 import orjson
 from msgspec import Struct
 
+from domain.policy import Policy, parse_policy
+from schemas.codec import rfc3339
+from schemas.faults import Reason
 from schemas.topics import Stream
+from streams.demo.cases import CASES, Case, words
+from streams.demo.play import Act, Buyer, Pace, Truth
 
-Told = Literal["detected", "withdrawn"]
+POISON_EVERY: Final = 50
+"""After so many cases comes a record that nobody can use, and one that nobody needs."""
 
-SHORT: Final = ("card", "e_wallet", "qris")
-LONG: Final = ("virtual_account", "bank_transfer", "counter", "installment", "other")
-SHORT_MS: Final = 4_000
-LONG_MS: Final = 6_000
-SILENCE_MS: Final = 7_000
-LATE_MS: Final = 5_000
-"""After verdict_at, upstream delay and commits: what comes then surely comes after the verdict."""
-
-LAST_MS: Final = 20_000
-"""The longest life of a checkout from confirmed to the last thing said of it."""
+ALONE: Final = 0.4
+"""The share of buyers who come once, in the demo."""
 
 
-class Act(Struct, frozen=True):
-    """One record to append. `data` None: a raw value that is no event."""
+class Market(Struct, kw_only=True):
+    """A marketplace that can be opened. The same values play the same, moved in time."""
 
-    at_ms: int
-    stream: Stream
-    customer_id: str
-    kind: str
-    data: dict[str, object] | None
-    dated_ms: int
-    """The event's own time; may be before or after `at_ms`."""
-    raw: bytes = b""
-
-
-class Truth(Struct, frozen=True):
-    """What must become of a checkout."""
-
-    checkout_id: str
-    customer_id: str
-    case: str
-    detected: bool = False
-    cause: str | None = None
-    """Of the withdrawal after it, if there must be one."""
-
-
-class Plan(Struct):
-    """All acts in order of appending, the truth of each checkout, and dead letters to expect."""
-
-    acts: list[Act]
-    truths: list[Truth]
-    dead_letters: int
-
-
-class Checkout:
-    """One checkout being played."""
-
-    def __init__(self, chance: random.Random, number: int, at_ms: int, customer_id: str) -> None:
-        self.chance = chance
-        self.at_ms = at_ms
-        self.customer_id = customer_id
-        self.checkout_id = f"co-{chance.getrandbits(32):08x}-{number}"
-        self.amount = chance.randint(20, 900) * 1_000_00
-        self.method = chance.choice(SHORT + LONG)
-        self.acts: list[Act] = []
+    policy: Policy
+    upstream_delay_ms: int
+    """The workers'; what is late is late by it."""
+    seed: int
+    per_second: float
+    """Cases begun; most are one checkout with three or four events."""
+    open_ms: int
+    """For so long checkouts are confirmed."""
+    customers: int = 150
+    """Buyers who come again and again."""
+    alone: float = 0.0
+    """The share of cases whose buyer comes only this once."""
+    weights: Mapping[str, int] = {}
+    """Of cases by their function's name, instead of those of CASES."""
 
     @property
-    def window_ms(self) -> int:
-        return SHORT_MS if self.method in SHORT else LONG_MS
+    def pace(self) -> Pace:
+        """The policy's times."""
+        return Pace(self.policy, self.upstream_delay_ms)
 
     @property
-    def pay_by_ms(self) -> int:
-        return self.at_ms + self.window_ms
+    def life_ms(self) -> int:
+        """How long after the last confirmation there may still be something to say."""
+        return self.pace.life_ms
 
-    @property
-    def verdict_ms(self) -> int:
-        return self.pay_by_ms + SILENCE_MS
+    def play(self, *, opens_ms: int) -> Iterator[Act | Truth]:
+        """Acts in order of appending, for a market that opens at `opens_ms`; each checkout's truth
+        comes before its first act."""
+        waiting: list[tuple[int, int, Act]] = []
+        numbers = itertools.count()
+        for at_ms, played in self._cases(opens_ms):
+            while waiting and waiting[0][0] <= at_ms:
+                yield heapq.heappop(waiting)[2]
+            if isinstance(played, Act):
+                heapq.heappush(waiting, (played.at_ms, next(numbers), played))
+                continue
+            yield from played.truths
+            for act in played.acts:
+                heapq.heappush(waiting, (act.at_ms, next(numbers), act))
+        while waiting:
+            yield heapq.heappop(waiting)[2]
 
-    def say(
-        self, stream: Stream, kind: str, at_ms: int, /, *, late_ms: int = 0, **data: object
-    ) -> None:
-        """Dated `at_ms`, appended `late_ms` later."""
-        self._act(stream, kind, at_ms, late_ms, data)
+    def _cases(self, opens_ms: int) -> Iterator[tuple[int, Buyer | Act]]:
+        chance, pace = random.Random(self.seed), self.pace
+        weights = [self.weights.get(case.__name__, weight) for case, weight in CASES]
+        if not any(weights):
+            return
+        first = [case for (case, _), weight in zip(CASES, weights, strict=True) if weight]
+        cases = [case for case, _ in CASES]
+        after_ms = 0.0
+        for number in itertools.count():
+            after_ms += chance.expovariate(self.per_second / 1000)
+            if after_ms >= self.open_ms:
+                return
+            # Each case once at the beginning, so that even a short demo has them all.
+            case = first[number] if number < len(first) else chance.choices(cases, weights)[0]
+            at_ms = opens_ms + int(after_ms)
+            yield at_ms, self._buyer(case, chance, pace, at_ms)
+            if number % POISON_EVERY == POISON_EVERY // 5:
+                yield at_ms, poison(chance, at_ms)
+                yield at_ms, useless(chance, at_ms)
 
-    def _act(
-        self, stream: Stream, kind: str, at_ms: int, late_ms: int, data: dict[str, object]
-    ) -> None:
-        ids = {"customer_id": self.customer_id, "checkout_id": self.checkout_id}
-        self.acts.append(Act(at_ms + late_ms, stream, self.customer_id, kind, ids | data, at_ms))
-
-    def confirm(self, *, late_ms: int = 0, **more: object) -> None:
-        self.say(
-            "checkout",
-            "marketplace.checkout.confirmed",
-            self.at_ms,
-            late_ms=late_ms,
-            amount_minor=self.amount,
-            currency="IDR",
-            payment_method=self.method,
-            channel="app",
-            **more,
+    def _buyer(self, case: Case, chance: random.Random, pace: Pace, at_ms: int) -> Buyer:
+        alone = chance.random() < self.alone
+        who = (
+            f"buyer-{chance.getrandbits(40):010x}"
+            if alone
+            else f"regular-{chance.randint(1, self.customers):05d}"
         )
-
-    def pay(
-        self,
-        at_ms: int,
-        *,
-        status: str = "paid",
-        part: int = 1,
-        parts: int = 1,
-        late_ms: int = 0,
-        **more: object,
-    ) -> None:
-        data: dict[str, Any] = {
-            "payment_id": f"pay-{self.checkout_id}-{part}",
-            "status": status,
-            "amount_minor": self.amount // parts,
-            "currency": "IDR",
-        }
-        if status == "paid":
-            data["paid_at"] = at_ms  # becomes a time when it is encoded
-        data |= more
-        self._act("payment", "marketplace.payment.updated", at_ms, late_ms, data)
-
-    def order(self, at_ms: int, status: str, **more: object) -> None:
-        data = {"order_id": f"or-{self.checkout_id}", "status": status, **more}
-        self._act("order", "marketplace.order.updated", at_ms, 0, data)
-
-    def soon(self) -> int:
-        """Some moment clearly within the window."""
-        return self.at_ms + self.chance.randint(500, self.window_ms - 1_000)
+        buyer = Buyer(chance=chance, pace=pace, customer_id=who, at_ms=at_ms, alone=alone)
+        buyer.case = words(case)
+        case(buyer)
+        return buyer
 
 
-Case = Callable[[Checkout], Truth]
+def demo_policy_text() -> str:
+    """The demo's policy.toml."""
+    return resources.files("streams.demo").joinpath("policy.toml").read_text(encoding="utf-8")
 
 
-def _truth(c: Checkout, case: str, *, detected: bool = False, cause: str | None = None) -> Truth:
-    return Truth(c.checkout_id, c.customer_id, case, detected, cause)
+def demo_policy() -> Policy:
+    """The policy scaled to seconds."""
+    return parse_policy(demo_policy_text(), name="the demo's policy.toml")
 
 
-def paid(c: Checkout) -> Truth:
-    c.confirm()
-    at_ms = c.soon()
-    c.pay(at_ms - 300, status="pending")
-    for _ in range(c.chance.choice((1, 1, 1, 3))):
-        c.pay(at_ms)
-    return _truth(c, "paid in time")
-
-
-def payment_first(c: Checkout) -> Truth:
-    c.confirm(late_ms=800)
-    c.pay(c.at_ms + 200)
-    return _truth(c, "payment told before its checkout")
-
-
-def paid_between(c: Checkout) -> Truth:
-    c.confirm()
-    c.pay(c.pay_by_ms + 1_500)
-    return _truth(c, "paid late, before the verdict")
-
-
-def hit_and_run(c: Checkout) -> Truth:
-    c.confirm()
-    return _truth(c, "never paid", detected=True)
-
-
-def timed_out(c: Checkout) -> Truth:
-    c.confirm()
-    c.say(
-        "checkout",
-        "marketplace.checkout.cancelled",
-        c.pay_by_ms + 1_000,
-        by="system",
-        reason="payment_timeout",
-    )
-    return _truth(c, "never paid, cancelled by the platform's time-out", detected=True)
-
-
-def told_late(c: Checkout) -> Truth:
-    c.confirm()
-    at_ms = c.soon()
-    c.pay(at_ms, late_ms=c.verdict_ms + LATE_MS - at_ms)
-    return _truth(c, "paid in time, told after the verdict", detected=True, cause="paid_in_time")
-
-
-def paid_after(c: Checkout) -> Truth:
-    c.confirm()
-    c.pay(c.verdict_ms + LATE_MS)
-    return _truth(c, "paid after the verdict", detected=True, cause="paid_late")
-
-
-def two_halves(c: Checkout) -> Truth:
-    c.confirm()
-    c.amount -= c.amount % 2
-    c.pay(c.at_ms + 500, part=1, parts=2)
-    c.pay(c.soon() + 500, part=2, parts=2)
-    return _truth(c, "paid in two halves")
-
-
-def half(c: Checkout) -> Truth:
-    c.confirm()
-    c.pay(c.soon(), part=1, parts=2)
-    return _truth(c, "half paid, then silence")
-
-
-def issuer(c: Checkout) -> Truth:
-    c.confirm()
-    c.pay(c.soon(), status="failed", failure_side="issuer")
-    return _truth(c, "refused by the card's issuer")
-
-
-def other_method(c: Checkout) -> Truth:
-    c.method = "card"
-    c.confirm()
-    c.pay(c.at_ms + 400, status="failed", failure_side="issuer")
-    c.say(
-        "checkout",
-        "marketplace.checkout.method_changed",
-        c.at_ms + 1_500,
-        payment_method="virtual_account",
-    )
-    return _truth(c, "another method chosen, nothing paid", detected=True)
-
-
-def buyer_cancels(c: Checkout) -> Truth:
-    c.confirm()
-    c.say("checkout", "marketplace.checkout.cancelled", c.soon(), by="buyer")
-    return _truth(c, "cancelled by the buyer in time")
-
-
-def seller_cancels(c: Checkout) -> Truth:
-    c.confirm()
-    c.say("checkout", "marketplace.checkout.cancelled", c.verdict_ms + LATE_MS, by="seller")
-    return _truth(c, "cancelled by the seller later", detected=True, cause="cancelled")
-
-
-def refused(c: Checkout) -> Truth:
-    c.method = "cod"
-    c.confirm()
-    c.order(c.at_ms + 1_000, "shipped")
-    c.order(c.at_ms + 3_000, "refused", by="buyer")
-    c.order(c.at_ms + 5_000, "returned")
-    return _truth(c, "cash on delivery, refused at the door", detected=True)
-
-
-def delivered(c: Checkout) -> Truth:
-    c.method = "cod"
-    c.confirm()
-    c.order(c.at_ms + 1_000, "shipped")
-    c.order(c.at_ms + 3_000, "delivered")
-    return _truth(c, "cash on delivery, delivered")
-
-
-def refunded(c: Checkout) -> Truth:
-    c.confirm()
-    c.pay(c.at_ms + 600)
-    c.pay(c.at_ms + 5_000, status="refunded")
-    return _truth(c, "paid, then refunded")
-
-
-def foreign(c: Checkout) -> Truth:
-    c.confirm()
-    c.pay(c.soon(), currency="USD")
-    return _truth(c, "paid in another currency")
-
-
-def shipped(c: Checkout) -> Truth:
-    c.confirm()
-    c.order(c.at_ms + 2_000, "shipped")
-    return _truth(c, "goods shipped, payment never told")
-
-
-def overturned(c: Checkout) -> Truth:
-    c.confirm()
-    c.say(
-        "command",
-        "hitrun.verdict.overturn",
-        c.verdict_ms + LATE_MS,
-        decided_by="care-7",
-        reason="bank strike",
-    )
-    return _truth(c, "overturned by a person", detected=True, cause="overturned")
-
-
-CASES: Final[tuple[tuple[Case, int], ...]] = (
-    (paid, 560),
-    (payment_first, 25),
-    (paid_between, 50),
-    (hit_and_run, 110),
-    (timed_out, 25),
-    (told_late, 25),
-    (paid_after, 25),
-    (two_halves, 20),
-    (half, 20),
-    (issuer, 20),
-    (other_method, 20),
-    (buyer_cancels, 20),
-    (seller_cancels, 10),
-    (refused, 15),
-    (delivered, 20),
-    (refunded, 10),
-    (foreign, 5),
-    (shipped, 10),
-    (overturned, 10),
-)
-"""The cases and their shares, per mille."""
-
-POISON_EVERY: Final = 60
-"""After so many checkouts a record that no one can use."""
-
-
-def plan(*, seed: int, open_ms: int, per_second: float, customers: int | None = None) -> Plan:
-    """The whole run: checkouts are confirmed until `open_ms`, by `customers` buyers (half as many
-    as checkouts if not said); the last word comes at most LAST_MS after that."""
-    chance = random.Random(seed)
-    cases = [case for case, share in CASES for _ in range(share)]
-    result = Plan([], [], 0)
-    at_ms, number = 0.0, 0
-    while at_ms < open_ms:
-        number += 1
-        # Each case comes once at the beginning, so that even a short demo has them all.
-        case = CASES[number % len(CASES)][0] if number <= len(CASES) else chance.choice(cases)
-        customer = f"buyer-{chance.randint(1, customers or 1 + number // 2):05d}"
-        checkout = Checkout(chance, number, int(at_ms), customer)
-        result.truths.append(case(checkout))
-        result.acts += checkout.acts
-        if number % POISON_EVERY == POISON_EVERY // 2:
-            result.acts.append(poison(chance, int(at_ms), number))
-            result.dead_letters += 1
-        at_ms += chance.expovariate(per_second / 1000)
-    result.acts += heartbeat(chance, open_ms + LAST_MS)
-    result.acts.sort(key=lambda act: act.at_ms)
-    return result
-
-
-HALF_AN_EVENT: Final = orjson.dumps(
-    {
-        "specversion": "1.0",
-        "id": "x",
-        "source": "m",
-        "type": "marketplace.payment.updated",
-        "time": "2026-01-01T00:00:00Z",
-        "data": {"customer_id": "nobody", "amount_minor": "12"},
-    }
-)
-
-
-def poison(chance: random.Random, at_ms: int, number: int) -> Act:
-    """A record for the dead letters."""
-    raw = chance.choice(
-        (
-            b"\xff\xfe not json",
-            b'{"hello": "world"}',
-            HALF_AN_EVENT,
-        )
-    )
-    return Act(at_ms, "payment", f"poison-{number}", "", None, at_ms, raw)
-
-
-def heartbeat(chance: random.Random, until_ms: int) -> Iterator[Act]:
-    """Somebody always pays somewhere: payments of checkouts that are none of ours keep the
-    frontier moving, as on any busy day."""
-    for number, at_ms in enumerate(range(0, until_ms, 500)):
-        buyer = f"elsewhere-{chance.randint(1, 400)}"
-        yield Act(
-            at_ms,
-            "payment",
-            buyer,
-            "marketplace.payment.updated",
-            {
-                "customer_id": buyer,
-                "checkout_id": f"elsewhere-{number}",
-                "payment_id": f"elsewhere-{number}",
-                "status": "pending",
-                "amount_minor": 1_000,
-                "currency": "IDR",
-            },
-            at_ms,
-        )
-
-
-def encode(act: Act, number: int, opened_at: datetime) -> bytes:
-    """The record's value, for a marketplace that opened at `opened_at`."""
-    if act.data is None:
-        return act.raw
-    data = dict(act.data)
-    if isinstance(paid_ms := data.get("paid_at"), int):
-        data["paid_at"] = _rfc3339(opened_at, paid_ms)
-    # What is told again is the same event, with the same id.
-    event_id = f"{act.kind}-{data['checkout_id']}-{act.dated_ms}-{data.get('status', number)}"
-    return orjson.dumps(
-        {
-            "specversion": "1.0",
-            "id": event_id[:128],
-            "source": "demo/marketplace",
-            "type": act.kind,
-            "time": _rfc3339(opened_at, act.dated_ms),
-            "subject": data["checkout_id"],
-            "data": data,
-        }
+def demo_market(*, seed: int, open_ms: int, per_second: float, upstream_delay_ms: int) -> Market:
+    """The marketplace of `hitrun demo`: many buyers come once, the others often."""
+    return Market(
+        policy=demo_policy(),
+        upstream_delay_ms=upstream_delay_ms,
+        seed=seed,
+        per_second=per_second,
+        open_ms=open_ms,
+        alone=ALONE,
     )
 
 
-def _rfc3339(opened_at: datetime, ms: int) -> str:
-    return (opened_at + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")
+_HALF_AN_EVENT: Final = {
+    "specversion": "1.0",
+    "id": "half",
+    "source": "demo/marketplace",
+    "type": "marketplace.payment.updated",
+    "data": {"status": "paid"},
+}
+
+
+def poison(chance: random.Random, at_ms: int) -> Act:
+    """A record for the dead letters of which nobody knows whose it is."""
+    half = orjson.dumps(_HALF_AN_EVENT | {"time": rfc3339(at_ms)})
+    kinds: tuple[tuple[Stream, bytes, Reason], ...] = (
+        ("payment", b"\xff\xfe is no UTF-8", "malformed"),
+        ("checkout", b'{"hello": "world"}', "malformed"),
+        ("order", b"", "malformed"),
+        ("payment", half, "invalid"),
+    )
+    stream, value, reason = chance.choice(kinds)
+    key = f"poison-{chance.getrandbits(20):05x}".encode()
+    return Act(at_ms, stream, key, value, fault=reason)
+
+
+def useless(chance: random.Random, at_ms: int) -> Act:
+    """A record that is passed over, as it should be: a tombstone, or a type that is not ours."""
+    other = orjson.dumps(_HALF_AN_EVENT | {"type": "marketplace.payment.audited"})
+    key = f"other-{chance.getrandbits(20):05x}".encode()
+    return Act(at_ms, "payment", key, chance.choice((None, other)))

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct, field
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streams.demo.score import Score
+from streams.demo.sentences import KINDS, SHORT_CAUSES, Sentence
 
-METHODS = {
-    "cod": "cash on delivery",
-    "e_wallet": "e-wallet",
-    "qris": "QRIS",
-    "virtual_account": "virtual account",
-    "bank_transfer": "bank transfer",
-}
-CAUSES = {
-    "paid_in_time": "was paid in time, we were told late",
-    "paid_late": "was paid after all",
-    "cancelled": "was cancelled by the seller",
-    "overturned": "was overturned by a person",
-    "superseded": "was bought again and paid",
-    "reopened": "is awaited again",
-}
-LATEST = 9
-LINE_EVERY_S = 5.0
+NARROW: Final = 64
+"""Below this many columns the figures stand in two columns instead of four."""
+
+MOST_LINES: Final = 22
+LINE_EVERY_S: Final = 5.0
 
 
 class View(Struct):
@@ -43,56 +31,41 @@ class View(Struct):
     phase: str = "starting"
     done: float = 0.0
     """0 to 1."""
+    left_s: float | None = None
     sent: int = 0
     rate: float = 0.0
     checkouts: int = 0
     open_checkouts: int = 0
     reminders: int = 0
     detected: int = 0
-    withdrawn: int = 0
+    withdrawn: Counter[str] = field(default_factory=Counter)
+    """By cause."""
     dead_letters: int = 0
     behind_s: float | None = None
     workers: str = ""
-    latest: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=LATEST))
-    """(style, sentence), the newest last."""
-
-
-def money(minor: int, currency: str) -> str:
-    """150,000 IDR."""
-    return f"{minor / 100:,.0f} {currency}"
-
-
-def sentence(kind: str, data: dict[str, object]) -> tuple[str, str]:
-    """(style, what happened in words) of an output event."""
-    short = str(data["checkout_id"]).split("-")[1]
-    if kind == "hitrun.verdict.detected":
-        why = "refused at the door" if data["reason"] == "cod_refused" else "never paid"
-        method = METHODS.get(str(data["payment_method"]), str(data["payment_method"]))
-        amount = money(int(str(data["amount_minor"])), str(data["currency"]))
-        advice = str(data["recommended_action"]).replace("_", " ")
-        what = f"{short}  {amount} by {method}: {why} -> hit-and-run"
-        return "red", f"{what}, strike {data['strikes']}, advice: {advice}"
-    if kind == "hitrun.verdict.withdrawn":
-        why = CAUSES.get(str(data["cause"]), str(data["cause"]))
-        return "green", f"{short}  {why} -> verdict withdrawn, strikes now {data['strikes']}"
-    amount = money(int(str(data["due_minor"])), str(data["currency"]))
-    what = "balance" if data["template"] == "balance_reminder" else "payment"
-    return "yellow", f"{short}  {amount} still open -> soft {what} reminder {data['number']}"
+    latest: deque[Sentence] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
+    """The newest last."""
 
 
 class Screen:
     """Use as a context; `show` a few times a second."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, title: str) -> None:
         self.console = console
         self.view = View()
+        self._title = title
+        self._plain = not console.encoding.lower().startswith("utf")
         self._live: Live | None = None
-        self._said_at = 0.0
+        self._told_at = 0.0
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self._live = Live(console=self.console, auto_refresh=False, transient=False)
+            self._live = Live(
+                self._draw(), console=self.console, auto_refresh=False, vertical_overflow="crop"
+            )
             self._live.__enter__()
+        else:
+            self.console.print(self._title, highlight=False)
         return self
 
     def __exit__(
@@ -101,22 +74,28 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the last picture standing; what is printed then comes below it."""
         if self._live is not None:
-            self._live.__exit__(kind, error, trace)
+            self._live.update(self._draw(), refresh=True)
+            self._live.__exit__(None, None, None)
+            self._live = None
 
     def say(self, words: str) -> None:
         """A step of the preparation."""
         self.view.phase = words
-        if self._live is None:
-            self.console.print(words, highlight=False)
-        else:
+        self.happened(Sentence("step", "", words))
+        if self._live is not None:
             self.show()
 
-    def happened(self, style: str, words: str) -> None:
-        """An announcement; without a terminal it is a line."""
-        self.view.latest.append((style, words))
-        if self._live is None:
-            self.console.print(words, highlight=False, soft_wrap=True)
+    def happened(self, sentence: Sentence) -> None:
+        """Something was announced; without a terminal it is a line."""
+        self.view.latest.append(sentence)
+        if not self.console.is_terminal:
+            line = " ".join(filter(None, (self._mark(sentence), sentence.subject, sentence.words)))
+            self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def show(self) -> None:
         """Draws, or prints a line of figures every few seconds."""
@@ -124,89 +103,109 @@ class Screen:
             self._live.update(self._draw(), refresh=True)
             return
         now = time.monotonic()
-        if now - self._said_at >= LINE_EVERY_S and self.view.sent:
-            self._said_at = now
+        if now - self._told_at >= LINE_EVERY_S and self.view.sent:
+            self._told_at = now
             v = self.view
-            behind = "?" if v.behind_s is None else f"{v.behind_s:.1f} s"
             self.console.print(
                 f"-- {v.phase}: {v.checkouts} checkouts ({v.open_checkouts} open), "
-                f"{v.sent} events, {v.reminders} reminders, {v.detected} detected, "
-                f"{v.withdrawn} withdrawn, {v.dead_letters} dead letters, {behind} behind",
+                f"{v.sent} events ({v.rate:.0f}/s), {v.reminders} reminders, "
+                f"{v.detected} detected, {v.withdrawn.total()} withdrawn, "
+                f"{v.dead_letters} dead letters, {_behind(v)} behind",
                 highlight=False,
+                soft_wrap=True,
             )
 
+    def _mark(self, sentence: Sentence) -> str:
+        _, mark, plain = KINDS[sentence.kind]
+        return plain if self._plain else mark
+
     def _draw(self) -> Panel:
-        v = self.view
-        figures = Table.grid(padding=(0, 3), expand=True)
-        for _ in range(4):
-            figures.add_column(ratio=1)
-
-        def cell(label: str, value: str, style: str = "bold") -> Text:
-            return Text.assemble((value, style), " ", (label, "dim"))
-
-        behind = "-" if v.behind_s is None else f"{v.behind_s:.1f} s"
-        figures.add_row(
-            cell("events", f"{v.sent:,}"),
-            cell("events/s", f"{v.rate:,.0f}"),
-            cell("checkouts", f"{v.checkouts:,}"),
-            cell("open", f"{v.open_checkouts:,}"),
-        )
-        figures.add_row(
-            cell("reminders", f"{v.reminders:,}", "bold yellow"),
-            cell("detected", f"{v.detected:,}", "bold red"),
-            cell("withdrawn", f"{v.withdrawn:,}", "bold green"),
-            cell("dead letters", f"{v.dead_letters:,}"),
-        )
-        lines = [
-            Text(words, style=style, overflow="ellipsis", no_wrap=True) for style, words in v.latest
-        ]
-        lines += [Text("")] * (LATEST - len(lines))
-        foot = Text.assemble(
-            (v.phase, "bold"), ("   behind now: ", "dim"), behind, "   ", (v.workers, "dim")
-        )
+        width = max(20, self.console.size.width - 4)
+        above: list[RenderableType] = [*self._head(width), Text(""), self._figures(width)]
+        if self.view.withdrawn:
+            above.append(self._causes(width))
+        foot = self._foot(width)
+        fixed = 2 + 3 + (2 if width >= NARROW else 4) + bool(self.view.withdrawn) + 2 + 1
+        room = max(3, min(self.console.size.height - 1 - fixed, MOST_LINES))
         return Panel(
-            Group(
-                ProgressBar(total=1.0, completed=v.done),
-                Text(""),
-                figures,
-                Text(""),
-                *lines,
-                Text(""),
-                foot,
-            ),
-            title="hitrun demo: a marketplace, a real Kafka, verdicts as they fall",
+            Group(*above, Text(""), *self._latest(width, room), foot),
+            title=Text(self._title, "bold", overflow="ellipsis", no_wrap=True),
             border_style="cyan",
         )
 
+    def _head(self, width: int) -> list[RenderableType]:
+        v = self.view
+        phase = Text(v.phase, "bold", overflow="ellipsis", no_wrap=True)
+        left = Text("" if v.left_s is None else f"{max(0.0, v.left_s):.0f} s left", "dim")
+        head = Table.grid(expand=True)
+        head.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
+        head.add_column(justify="right", no_wrap=True)
+        head.add_row(phase, left)
+        return [head, ProgressBar(total=1.0, completed=v.done, width=width)]
 
-def final(console: Console, score: Score, advice: Callable[[], list[str]]) -> None:
-    """The score and what to try next."""
-    table = Table(
-        title="The score against the truth", title_justify="left", box=None, padding=(0, 2)
-    )
-    for name in ("checkouts", "right", "missed", "false", "duplicates", "dead letters"):
-        table.add_column(name, justify="right")
-    table.add_row(
-        *(
-            f"{each:,}"
-            for each in (
-                score.checkouts,
-                score.right,
-                score.missed,
-                score.false,
-                score.duplicates,
-                score.dead_letters,
+    def _figures(self, width: int) -> Table:
+        v = self.view
+        cells = [
+            _cell(f"{v.sent:,}", "events"),
+            _cell(f"{v.rate:,.0f}", "events/s"),
+            _cell(f"{v.checkouts:,}", "checkouts"),
+            _cell(f"{v.open_checkouts:,}", "open"),
+            _cell(f"{v.reminders:,}", "reminders", "bold yellow"),
+            _cell(f"{v.detected:,}", "detected", "bold red"),
+            _cell(f"{v.withdrawn.total():,}", "withdrawn", "bold green"),
+            _cell(f"{v.dead_letters:,}", "dead letters", "bold magenta"),
+        ]
+        columns = 4 if width >= NARROW else 2
+        grid = Table.grid(expand=True)
+        for _ in range(columns):
+            grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        for first in range(0, len(cells), columns):
+            grid.add_row(*cells[first : first + columns])
+        return grid
+
+    def _causes(self, width: int) -> Text:
+        """Why verdicts were withdrawn; as many as there is room for."""
+        line = Text("withdrawn: ", "dim")
+        for cause, count in self.view.withdrawn.most_common():
+            told = Text.assemble(
+                ("" if line.plain.endswith(": ") else ", ", "dim"),
+                (f"{count} ", "green"),
+                (SHORT_CAUSES.get(cause, cause), "dim"),
             )
-        )
-    )
-    console.print()
-    console.print(table)
-    if score.perfect:
-        console.print(
-            "Perfect: every hit-and-run found, nobody accused who paid, nothing said twice.",
-            style="green",
-        )
-    for problem in score.problems[:10]:
-        console.print(f"  {problem}", style="red", highlight=False)
-    for line in advice():
-        console.print(line, highlight=False, soft_wrap=True)
+            if cell_len(line.plain) + cell_len(told.plain) > width:
+                break
+            line.append_text(told)
+        return line
+
+    def _latest(self, width: int, room: int) -> list[RenderableType]:
+        """The newest sentences that fit into `room` lines, wrapped, the newest last."""
+        lines: list[Text] = []
+        for sentence in reversed(self.view.latest):
+            style, *_ = KINDS[sentence.kind]
+            indent = f"{self._mark(sentence)} {sentence.subject + '  ' if sentence.subject else ''}"
+            words = Text(sentence.words, style)
+            wrapped = words.wrap(self.console, max(10, width - cell_len(indent)))
+            folded = [
+                Text.assemble((indent if n == 0 else " " * cell_len(indent), style), part)
+                for n, part in enumerate(wrapped)
+            ]
+            if lines and len(lines) + len(folded) > room:
+                break
+            lines = folded + lines
+        return [*lines[-room:], *[Text("")] * (room - len(lines))]
+
+    def _foot(self, width: int) -> Text:
+        v = self.view
+        parts = [f"{_behind(v)} behind"] if v.behind_s is not None else []
+        text = "   ".join([*parts, v.workers] if v.workers else parts)
+        foot = Text(text, "dim", overflow="ellipsis", no_wrap=True)
+        foot.truncate(width, overflow="ellipsis")
+        return foot
+
+
+def _cell(value: str, label: str, style: str = "bold") -> Text:
+    return Text.assemble((value, style), " ", (label, "dim"))
+
+
+def _behind(view: View) -> str:
+    return "?" if view.behind_s is None else f"{view.behind_s:.1f} s"
