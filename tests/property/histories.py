@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from tests.support import builders
@@ -21,7 +22,11 @@ thorough = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     print_blob=True,
+    phases=[phase for phase in Phase if phase is not Phase.explain],
 )
+
+patience = pytest.mark.timeout(0 if EXAMPLES > 60 else 600)
+"""A failure takes a while to become small; cut short, it would be shown as something else."""
 
 METHODS = ["card", "qris", "virtual_account", "counter", "other", "cod"]
 PREPAID = METHODS[:-1]

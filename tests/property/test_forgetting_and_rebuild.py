@@ -8,13 +8,15 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.histories import LATEST, histories, records_of, thorough
+from tests.property.histories import LATEST, histories, patience, records_of, thorough
 from tests.property.test_orders_of_arrival import POLICY, check_the_end, oracle_of
 from tests.support import builders
 from tests.support.builders import START_MS, Event
 from tests.support.oracle import figures, standings
 from tests.support.reading import DAY, HOUR
 from tests.support.real import Real, policy_of
+
+pytestmark = patience
 
 
 @given(data=st.data(), events=histories())

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.histories import LATEST, ends, histories, records_of, thorough
+from tests.property.histories import LATEST, ends, histories, patience, records_of, thorough
 from tests.support.announcer import Announcer
 from tests.support.builders import Event
 from tests.support.oracle import Customer, figures, standings
 from tests.support.reading import DAY, policy_from, read
 from tests.support.real import Real, comparable
 
+pytestmark = patience
 POLICY = policy_from()
 
 
