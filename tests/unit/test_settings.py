@@ -1,172 +1,271 @@
-"""Settings: defaults, variables, and every problem at once in words."""
+"""Settings: defaults, every problem at once in words, secrets that stay secret; and the log."""
 
-import os
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from schemas.topics import Topics
+from domain.policy import DEFAULT_POLICY
+from streams.logging import LogEvent, configure_logging, say
 from streams.settings import (
     ConfigError,
-    Settings,
     kafka_client_options,
     load_settings,
     unknown_variables,
 )
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(autouse=True)
-def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("HITRUN_")]:
-        monkeypatch.delenv(name)
+def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No HITRUN_ variable of the machine, and no .env."""
+    import os
+
+    for name in os.environ:
+        if name.upper().startswith("HITRUN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch, **said: str) -> Settings:
-    for name, value in said.items():
-        monkeypatch.setenv(f"HITRUN_{name.upper()}", value)
-    return load_settings(None)
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    return monkeypatch
 
 
-def problems(monkeypatch: pytest.MonkeyPatch, **said: str) -> list[str]:
-    with pytest.raises(ConfigError) as raised:
-        loaded(monkeypatch, **said)
-    return raised.value.problems
+def say_in(env: pytest.MonkeyPatch, **variables: str) -> None:
+    for name, value in variables.items():
+        env.setenv(f"HITRUN_{name}", value)
 
 
-def test_every_setting_has_the_default_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = loaded(monkeypatch)
-    assert settings.kafka_bootstrap_servers == "localhost:9092"
-    assert settings.kafka_security_protocol == "PLAINTEXT"
-    assert (settings.group, settings.group_instance_id) == ("hitrun", None)
-    assert (settings.policy_file, settings.erasure_key_file) == (None, None)
-    assert (settings.commit_interval_ms, settings.session_timeout_ms) == (250, 10_000)
-    assert (settings.upstream_delay_ms, settings.input_silence_ms) == (5_000, 900_000)
-    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 6066)
-    assert (settings.topic_partitions, settings.topic_replication) == (12, None)
-    assert (settings.shadow, settings.log_level) == (False, "info")
-    assert settings.topics == Topics()
+def problems() -> list[str]:
+    try:
+        load_settings()
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
-def test_a_shadow_has_its_own_group_and_changelog_and_the_same_inputs(
-    monkeypatch: pytest.MonkeyPatch,
+# What is in force
+
+
+def test_without_any_variable_the_defaults_of_the_contract_hold() -> None:
+    s = load_settings()
+    assert s.kafka_bootstrap_servers == "localhost:9092"
+    assert (s.group, s.commit_interval_ms, s.session_timeout_ms) == ("hitrun", 250, 10_000)
+    assert (s.upstream_delay_ms, s.input_silence_ms) == (5_000, 900_000)
+    assert (s.http_host, s.http_port) == ("127.0.0.1", 6066)
+    assert (s.topic_partitions, s.topic_replication) == (12, None)
+    assert s.topics.payment == "marketplace.payment.v1"
+    assert s.topics.changelog == "hitrun-customers-changelog"
+    assert s.policy == DEFAULT_POLICY
+
+
+def test_variables_win_over_the_file_beside_and_empty_ones_say_nothing(
+    env: pytest.MonkeyPatch,
 ) -> None:
-    settings = loaded(monkeypatch, shadow="true", group="blue")
-    assert settings.group_id == "blue-shadow"
-    assert settings.topics.changelog == "blue-shadow-customers-changelog"
-    assert settings.topics.inputs() == Topics().inputs()
+    Path(".env").write_text("HITRUN_GROUP=from-file\nHITRUN_HTTP_PORT=1\n")
+    say_in(env, HTTP_PORT="2", POLICY_FILE="", TOPIC_REPLICATION="")
+    s = load_settings()
+    assert (s.group, s.http_port, s.policy_file) == ("from-file", 2, None)
 
 
-def test_a_dotenv_file_is_read_and_the_environment_wins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    file = tmp_path / ".env"
-    file.write_text("HITRUN_GROUP=file\nHITRUN_HTTP_PORT=0\n")
-    monkeypatch.setenv("HITRUN_GROUP", "environment")
-    settings = load_settings(file)
-    assert (settings.group, settings.http_port) == ("environment", 0)
+def test_a_shadow_has_group_and_changelog_of_its_own(env: pytest.MonkeyPatch) -> None:
+    say_in(env, SHADOW="true")
+    s = load_settings()
+    assert s.group_id == "hitrun-shadow"
+    assert s.topics.changelog == "hitrun-shadow-customers-changelog"
 
 
-def test_all_problems_are_told_at_once_each_with_its_variable(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    told = problems(
-        monkeypatch,
-        http_port="abc",
-        commit_interval_ms="1",
-        log_level="loud",
-        shadow="perhaps",
-        group="a b",
-        kafka_bootstrap_servers="here",
-        policy_file=str(tmp_path / "none.toml"),
+def test_the_policy_file_is_read(env: pytest.MonkeyPatch) -> None:
+    Path("mine.toml").write_text('[payment_window]\ncard = "2h"\n')
+    say_in(env, POLICY_FILE="mine.toml")
+    assert load_settings().policy.payment_window_ms["card"] == 7_200_000
+
+
+# What is wrong
+
+
+def test_all_problems_are_told_at_once_each_naming_its_variable(env: pytest.MonkeyPatch) -> None:
+    Path("mine.toml").write_text("[caps]\norders = 0\nordres = 1\n")
+    say_in(
+        env,
+        COMMIT_INTERVAL_MS="soon",
+        HTTP_PORT="70000",
+        SHADOW="perhaps",
+        LOG_LEVEL="loud",
+        KAFKA_BOOTSTRAP_SERVERS="kafka",
+        TOPIC_ORDER="an order",
+        POLICY_FILE="mine.toml",
+        ERASURE_KEY_FILE="nowhere",
     )
-    for name in (
-        "HTTP_PORT",
-        "COMMIT_INTERVAL_MS",
-        "LOG_LEVEL",
-        "SHADOW",
-        "GROUP",
-        "KAFKA_BOOTSTRAP_SERVERS",
-        "POLICY_FILE",
-    ):
-        assert sum(f"HITRUN_{name}" in line for line in told) == 1, (name, told)
-    assert len(told) == 7
+    told = problems()
+    assert told == [
+        "HITRUN_SHADOW must be true or false, not 'perhaps'",
+        "HITRUN_COMMIT_INTERVAL_MS must be a whole number, not 'soon'",
+        "HITRUN_HTTP_PORT must be at most 65535, not '70000'",
+        "HITRUN_LOG_LEVEL must be one of 'debug', 'info', 'warning', 'error', not 'loud'",
+        "HITRUN_KAFKA_BOOTSTRAP_SERVERS must be host:port, several with commas, not 'kafka'",
+        "HITRUN_TOPIC_ORDER may hold letters, digits, '.', '_' and '-' only, not 'an order'",
+        "mine.toml:2: caps.orders must be a whole number from 1 to 1000000, not 0",
+        "mine.toml:3: caps.ordres is no key of a policy; did you mean caps.orders?",
+        "HITRUN_ERASURE_KEY_FILE: nowhere: no such file or directory",
+    ]
 
 
-def test_a_problem_of_the_policy_is_told_with_its_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"SESSION_TIMEOUT_MS": "999"}, "HITRUN_SESSION_TIMEOUT_MS must be at least 1000"),
+        ({"UPSTREAM_DELAY_MS": "-1"}, "HITRUN_UPSTREAM_DELAY_MS must be at least 0"),
+        ({"TOPIC_PARTITIONS": "0"}, "HITRUN_TOPIC_PARTITIONS must be at least 1"),
+        ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "must be one of 'PLAINTEXT', 'SSL'"),
+        ({"GROUP": "a/b"}, "HITRUN_GROUP may hold letters"),
+        ({"GROUP": "g" * 230}, "Kafka allows 249"),
+        ({"TOPIC_ORDER": "marketplace.payment.v1"}, "are the same topic"),
+        ({"TOPIC_CUSTOMER": "hitrun-customers-changelog"}, "the changelog of HITRUN_GROUP"),
+        ({"TOPIC_VERDICT": "hitrun.command.v1.dlq"}, "dead letters of HITRUN_TOPIC_COMMAND"),
+        ({"KAFKA_TLS_CA_FILE": "ca.pem"}, "has no effect with HITRUN_KAFKA_SECURITY_PROTOCOL"),
+        ({"KAFKA_SASL_USERNAME": "me"}, "it needs SASL_SSL or SASL_PLAINTEXT"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "HITRUN_KAFKA_SASL_USERNAME is missing"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "either HITRUN_KAFKA_SASL_PASSWORD or"),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "ssl", "KAFKA_TLS_CA_FILE": "empty"},
+            "HITRUN_KAFKA_TLS_CA_FILE: empty: the file is empty",
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "ssl", "KAFKA_TLS_CA_FILE": "text"},
+            "HITRUN_KAFKA_TLS_CA_FILE: text: cannot be used",
+        ),
+        ({"ERASURE_KEY_FILE": "text"}, "a key has at least 16 bytes"),
+        ({"POLICY_FILE": "."}, "HITRUN_POLICY_FILE: .: is a directory"),
+    ],
+)
+def test_what_cannot_be_is_said_in_words(
+    env: pytest.MonkeyPatch, variables: dict[str, str], words: str
 ) -> None:
-    file = tmp_path / "policy.toml"
-    file.write_text('[verdict]\nafter_expirey = "13h"\n')
-    (told,) = problems(monkeypatch, policy_file=str(file))
-    assert f"{file}:2: " in told
+    Path("empty").touch()
+    Path("text").write_text("hello")
+    say_in(env, **variables)
+    assert any(words in told for told in problems()), problems()
 
 
-def test_two_roles_cannot_share_a_topic(monkeypatch: pytest.MonkeyPatch) -> None:
-    (told,) = problems(monkeypatch, topic_order="same", topic_payment="same")
-    assert "HITRUN_TOPIC_ORDER" in told
-    assert "HITRUN_TOPIC_PAYMENT" in told
+def test_a_slip_in_a_name_is_warned_of_with_what_was_meant(env: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("HITRUN_GRUOP=x\nOTHER=1\n")
+    say_in(env, COMMIT_INTERVALL_MS="1", CACHE_DIR="/tmp", KAFKA_WAIT_MS="1")
+    assert unknown_variables() == [
+        f"HITRUN_{slip} is no setting of hitrun and has no effect; did you mean HITRUN_{meant}?"
+        for slip, meant in (("COMMIT_INTERVALL_MS", "COMMIT_INTERVAL_MS"), ("GRUOP", "GROUP"))
+    ]
 
 
-def test_an_unknown_variable_is_told_with_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HITRUN_COMIT_INTERVAL_MS", "9")
-    (told,) = unknown_variables(None)
-    assert "HITRUN_COMIT_INTERVAL_MS" in told
-    assert "did you mean HITRUN_COMMIT_INTERVAL_MS" in told
+# Kafka
 
 
-def test_a_known_variable_is_not_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.setenv(f"HITRUN_{name.upper()}", "")
-    assert unknown_variables(None) == []
-
-
-def test_sasl_needs_a_name_and_exactly_one_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = problems(monkeypatch, kafka_security_protocol="SASL_PLAINTEXT")
-    assert any("HITRUN_KAFKA_SASL_USERNAME" in line for line in told)
-    assert any("HITRUN_KAFKA_SASL_PASSWORD" in line for line in told)
-
-
-def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    sasl = {"kafka_security_protocol": "SASL_PLAINTEXT", "kafka_sasl_password": "hunter2"}
-    assert "hunter2" not in str(problems(monkeypatch, **sasl))
-    settings = loaded(monkeypatch, kafka_sasl_username="me")
-    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
-    assert kafka_client_options(settings) == {
+def test_a_plain_kafka_needs_its_address_only() -> None:
+    assert kafka_client_options(load_settings()) == {
         "bootstrap_servers": "localhost:9092",
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "SCRAM-SHA-512",
-        "sasl_plain_username": "me",
-        "sasl_plain_password": "hunter2",
+        "security_protocol": "PLAINTEXT",
     }
 
 
-def test_a_password_file_is_read_anew_for_every_client(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_tls_and_sasl_come_from_files_and_the_password_is_never_shown(
+    env: pytest.MonkeyPatch,
 ) -> None:
-    file = tmp_path / "password"
-    file.write_text("first\n")
-    settings = loaded(
-        monkeypatch,
-        kafka_security_protocol="SASL_PLAINTEXT",
-        kafka_sasl_username="me",
-        kafka_sasl_password_file=str(file),
+    Path("password").write_text("s3cret\n")
+    say_in(
+        env,
+        KAFKA_SECURITY_PROTOCOL="sasl_ssl",
+        KAFKA_SASL_USERNAME="me",
+        KAFKA_SASL_PASSWORD_FILE="password",
     )
-    assert kafka_client_options(settings).get("sasl_plain_password") == "first"
-    file.write_text("second\n")
-    assert kafka_client_options(settings).get("sasl_plain_password") == "second"
+    options = kafka_client_options(load_settings())
+    assert isinstance(options["ssl_context"], ssl.SSLContext)
+    assert options["ssl_context"].check_hostname
+    assert options["sasl_plain_username"] == "me"
+    assert options["sasl_plain_password"] == "s3cret"
+    assert options["sasl_mechanism"] == "SCRAM-SHA-512"
+    env.delenv("HITRUN_KAFKA_SASL_PASSWORD_FILE")
+    say_in(env, KAFKA_SASL_PASSWORD="s3cret")
+    settings = load_settings()
+    assert kafka_client_options(settings)["sasl_plain_password"] == "s3cret"
+    assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
-def test_tls_files_without_tls_are_a_mistake(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    file = tmp_path / "ca.pem"
-    file.write_text("x")
-    (told,) = problems(monkeypatch, kafka_tls_ca_file=str(file))
-    assert "HITRUN_KAFKA_TLS_CA_FILE has no effect" in told
+def test_a_password_put_where_its_file_belongs_is_not_shown(env: pytest.MonkeyPatch) -> None:
+    say_in(
+        env,
+        KAFKA_SECURITY_PROTOCOL="SASL_SSL",
+        KAFKA_SASL_USERNAME="me",
+        KAFKA_SASL_PASSWORD_FILE="s3cret",
+    )
+    told = problems()
+    assert told == ["HITRUN_KAFKA_SASL_PASSWORD_FILE: no such file or directory"]
 
 
-def test_a_tls_file_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "ca.pem"
-    file.write_text("no certificate")
-    (told,) = problems(monkeypatch, kafka_security_protocol="ssl", kafka_tls_ca_file=str(file))
-    assert "HITRUN_KAFKA_TLS_CA_FILE" in told
+# The log
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    out = io.StringIO()
+    configure_logging("info", stream=out)
+    yield out
+    root.handlers, root.level = before, level
+    logging.captureWarnings(capture=False)
+
+
+def lines(log: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def test_an_event_is_one_json_line_with_its_fields(log: io.StringIO) -> None:
+    say("partition.recovered", partition=3, seconds=0.5)
+    (line,) = lines(log)
+    assert line.pop("timestamp")
+    assert line == {
+        "level": "info",
+        "event": "partition.recovered",
+        "partition": 3,
+        "seconds": 0.5,
+    }
+
+
+def test_customers_are_never_logged(log: io.StringIO) -> None:
+    say("fault.isolated", customer_id="c-1", checkout_id="k-1", key="c-1", partition=1)
+    assert "c-1" not in log.getvalue()
+    assert "k-1" not in log.getvalue()
+
+
+def test_libraries_are_heard_from_warnings_on_in_the_same_form(log: io.StringIO) -> None:
+    logging.getLogger("aiokafka.client").info("chatter")
+    logging.getLogger("aiokafka.client").warning("lost %s", "node 1")
+    (line,) = lines(log)
+    assert (line["event"], line["logger"], line["message"]) == (
+        "library.said",
+        "aiokafka.client",
+        "lost node 1",
+    )
+
+
+def test_an_event_that_is_not_listed_is_told_and_ends_nobody(log: io.StringIO) -> None:
+    say("no.such", partition=1)
+    (line,) = lines(log)
+    assert (line["event"], line["name"], line["level"]) == ("unlisted", "no.such", "warning")
+
+
+def test_every_event_the_sources_say_is_in_the_list() -> None:
+    known = {each.event for each in LogEvent}
+    assert len(known) == len(LogEvent)
+    for file in (ROOT / "streams").rglob("*.py"):
+        said = set(re.findall(r"\bsay\(\s*\"([a-z_]+\.[a-z_.]+)\"", file.read_text()))
+        assert said <= known, f"{file.name}: {said - known}"
