@@ -115,11 +115,11 @@ def print_advice(console: Console, *, seed: int, workers: int) -> None:
     hitrun = program()
     again = f"{hitrun} demo --seed {seed}"
     lines = [
-        (f"{again} --workers 2", "the same again; kill -9 one of the workers meanwhile")
+        (f"{again} --workers 2", "the same; kill -9 one of them meanwhile")
         if workers == 1
-        else (again, "the same again, with one worker"),
-        (f"{hitrun} demo --keep", "leaves it all running, to look around with kcat and curl"),
-        (f"{hitrun} simulate --out DIR", "such traffic as files, with the truth beside it"),
+        else (again, "the same, with one worker"),
+        (f"{hitrun} demo --keep", "leaves it all running, for kcat and curl"),
+        (f"{hitrun} simulate --out DIR", "such traffic as files, and the truth"),
         (f"{hitrun} replay FILE", "judge recorded events without Kafka"),
     ]
     console.print()

@@ -21,7 +21,11 @@ from streams.demo.sentences import KINDS, SHORT_CAUSES, Sentence
 NARROW: Final = 64
 """Below this many columns the figures stand in two columns instead of four."""
 
-MOST_LINES: Final = 22
+BORDER: Final = 2
+MOST_LINES: Final = 24
+REMEMBERED: Final = 100
+"""Sentences, for the screen to choose from."""
+
 LINE_EVERY_S: Final = 5.0
 
 
@@ -43,7 +47,7 @@ class View(Struct):
     dead_letters: int = 0
     behind_s: float | None = None
     workers: str = ""
-    latest: deque[Sentence] = field(default_factory=lambda: deque(maxlen=MOST_LINES))
+    latest: deque[Sentence] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     """The newest last."""
 
 
@@ -121,27 +125,32 @@ class Screen:
 
     def _draw(self) -> Panel:
         width = max(20, self.console.size.width - 4)
-        above: list[RenderableType] = [*self._head(width), Text(""), self._figures(width)]
-        if self.view.withdrawn:
-            above.append(self._causes(width))
-        foot = self._foot(width)
-        fixed = 2 + 3 + (2 if width >= NARROW else 4) + bool(self.view.withdrawn) + 2 + 1
-        room = max(3, min(self.console.size.height - 1 - fixed, MOST_LINES))
+        figures = self._figures(width)
+        above: list[RenderableType] = [self._head(), self._bar(), Text(""), figures]
+        above += [self._causes(width), Text("")]
+        below: list[RenderableType] = [Text(""), self._foot(width)]
+        taken = BORDER + len(above) - 1 + figures.row_count + len(below)
+        room = max(3, min(self.console.size.height - 1 - taken, MOST_LINES))
         return Panel(
-            Group(*above, Text(""), *self._latest(width, room), foot),
+            Group(*above, *self._latest(width, room), *below),
             title=Text(self._title, "bold", overflow="ellipsis", no_wrap=True),
             border_style="cyan",
         )
 
-    def _head(self, width: int) -> list[RenderableType]:
+    def _head(self) -> RenderableType:
         v = self.view
         phase = Text(v.phase, "bold", overflow="ellipsis", no_wrap=True)
         left = Text("" if v.left_s is None else f"{max(0.0, v.left_s):.0f} s left", "dim")
-        head = Table.grid(expand=True)
+        head = Table.grid(expand=True, padding=(0, 1))
         head.add_column(ratio=1, overflow="ellipsis", no_wrap=True)
         head.add_column(justify="right", no_wrap=True)
         head.add_row(phase, left)
-        return [head, ProgressBar(total=1.0, completed=v.done, width=width)]
+        return head
+
+    def _bar(self) -> RenderableType:
+        grid = Table.grid(expand=True)  # alone it would not end its line
+        grid.add_row(ProgressBar(total=1.0, completed=self.view.done))
+        return grid
 
     def _figures(self, width: int) -> Table:
         v = self.view
@@ -156,7 +165,7 @@ class Screen:
             _cell(f"{v.dead_letters:,}", "dead letters", "bold magenta"),
         ]
         columns = 4 if width >= NARROW else 2
-        grid = Table.grid(expand=True)
+        grid = Table.grid(expand=True, padding=(0, 1))
         for _ in range(columns):
             grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         for first in range(0, len(cells), columns):
@@ -165,6 +174,8 @@ class Screen:
 
     def _causes(self, width: int) -> Text:
         """Why verdicts were withdrawn; as many as there is room for."""
+        if not self.view.withdrawn:
+            return Text("")
         line = Text("withdrawn: ", "dim")
         for cause, count in self.view.withdrawn.most_common():
             told = Text.assemble(
@@ -178,9 +189,15 @@ class Screen:
         return line
 
     def _latest(self, width: int, room: int) -> list[RenderableType]:
-        """The newest sentences that fit into `room` lines, wrapped, the newest last."""
+        """The newest sentences that fit into `room` lines, wrapped, the newest last. Reminders are
+        many: they get a part of the room only."""
         lines: list[Text] = []
+        reminders = 0
         for sentence in reversed(self.view.latest):
+            if sentence.kind == "reminder":
+                reminders += 1
+                if reminders > max(1, room // 4):
+                    continue
             style, *_ = KINDS[sentence.kind]
             indent = f"{self._mark(sentence)} {sentence.subject + '  ' if sentence.subject else ''}"
             words = Text(sentence.words, style)

@@ -71,11 +71,11 @@ def sentence(event: OutputEvent, *, said_ms: int) -> Sentence | None:
         return Sentence("withdrawn", short, words)
     if isinstance(event, ReminderDue):
         due = event.data
-        what = "balance" if due.template == "balance_reminder" else "payment"
+        what = "balance reminder" if due.template == "balance_reminder" else "reminder"
         left = ago(until_ms(due.pay_by) - said_ms)
         words = (
             f"{money(due.due_minor, due.currency)} by {method(due.payment_method)} "
-            f"still to be paid within {left} -> soft {what} reminder"
+            f"not paid, {left} left -> soft {what}"
         )
         return Sentence("reminder", short, words)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -35,6 +36,7 @@ AFTER_S: Final = 1.5
 
 SHOW_S: Final = 0.25
 PAGE_S: Final = 2.0
+LONGEST_DETAIL: Final = 60
 
 
 class DemoFailed(Exception):
@@ -188,7 +190,8 @@ class Show:
         if self._heard.hear_dead_letter(place, reason):
             self._screen.view.dead_letters += 1
             what = _what_broke(record)
-            words = f"{what} -> dead letter, {reason}: {detail[:80]}"
+            why = textwrap.shorten(detail, LONGEST_DETAIL, placeholder="...")
+            words = f"{what} -> dead letter, {reason}: {why}"
             self._screen.happened(Sentence("dead letter", "", words))
 
     async def _look(self) -> None:
@@ -261,4 +264,4 @@ def _what_broke(record: ConsumerRecord) -> str:
         checkout = orjson.loads(record.value)["data"]["checkout_id"]
         return f"a {stream} record of {str(checkout).removeprefix('co-')[:6]}"
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"a {stream} record of nobody knows whom"
+        return f"a {stream} record of nobody"

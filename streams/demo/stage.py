@@ -86,13 +86,15 @@ def _run(console: Console, request: Request) -> int:
     began_s = time.monotonic()
     if request.score is not None:
         request.score.touch()  # better now than after the show
-    screen = Screen(console, title=f"hitrun demo, seed {request.seed}")
-    with screen, LocalKafka(port=request.port, say=screen.say) as kafka:
-        screen.say("a real Kafka runs on " + kafka.bootstrap)
+    screen = Screen(
+        console, title=f"hitrun demo: a marketplace on a real Kafka, seed {request.seed}"
+    )
+    with screen, _kafka(screen, request) as kafka:
+        screen.say(f"Kafka answers at {kafka.bootstrap}; making its topics")
         settings = _settings(kafka.bootstrap)
         if create(settings, out=io.StringIO()):
             raise DemoFailed("the topics could not be made; `hitrun topics create` says why")
-        screen.say("its topics are made; the workers start")
+        screen.say(f"starting {_count(request.workers, 'worker')}")
         home = kafka.data / "demo"  # gone with Kafka's own data, even after a kill -9
         home.mkdir(exist_ok=True)
         crew = Supervisor(request.workers, home=home, env=_environment(kafka.bootstrap, home))
@@ -107,6 +109,15 @@ def _run(console: Console, request: Request) -> int:
         finally:
             crew.stop()
     return 0 if score.perfect else 1
+
+
+def _kafka(screen: Screen, request: Request) -> LocalKafka:
+    screen.say("starting a real Kafka on this machine")
+    return LocalKafka(port=request.port, say=screen.say)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _tell(console: Console, score: Score, request: Request) -> None:
