@@ -218,9 +218,10 @@ class LocalKafka:
     def _cluster_id(self) -> str:
         path = self.data / "cluster.id"
         if not path.exists():
-            path.write_text(
-                base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=") + "\n"
-            )
+            made = "-"
+            while made.startswith("-"):  # the storage tool would take it for an option
+                made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            path.write_text(f"{made}\n")
         return path.read_text().strip()
 
     def _choose_ports(self) -> list[Ports]:
