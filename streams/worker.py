@@ -53,6 +53,10 @@ def run(
     accept_dead_letters: list[str] | None = None,
 ) -> int:
     """Runs until a signal. Returns an exit code only when it could not start."""
+    if settings.shadow:
+        # Its outputs would go to the real topics: everything would be announced twice.
+        say("worker.failed", why="HITRUN_SHADOW: shadow mode is not there yet; take it away")
+        return EXIT_CONFIG
     use("uvloop")  # before anything makes a loop
     # Past these it looks after every 100,000 allocations; the records are bytes, not objects.
     gc.set_threshold(100_000, 50, 50)
