@@ -1,34 +1,27 @@
-"""Settings: defaults, every problem at once in words, secrets that stay secret; and the log."""
+"""Settings: defaults, variables, every problem at once in words, secrets that stay secret."""
 
 from __future__ import annotations
 
-import io
-import json
-import logging
-import re
+import os
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from domain.policy import DEFAULT_POLICY
-from streams.logging import LogEvent, configure_logging, say
+from schemas.topics import Topics
 from streams.settings import (
     ConfigError,
+    Settings,
     kafka_client_options,
     load_settings,
     unknown_variables,
 )
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No HITRUN_ variable of the machine, and no .env."""
-    import os
-
     for name in os.environ:
         if name.upper().startswith("HITRUN_"):
             monkeypatch.delenv(name)
@@ -82,6 +75,7 @@ def test_a_shadow_has_group_and_changelog_of_its_own(env: pytest.MonkeyPatch) ->
     s = load_settings()
     assert s.group_id == "hitrun-shadow"
     assert s.topics.changelog == "hitrun-shadow-customers-changelog"
+    assert s.topics.inputs() == Topics().inputs()
 
 
 def test_the_policy_file_is_read(env: pytest.MonkeyPatch) -> None:
@@ -210,62 +204,29 @@ def test_a_password_put_where_its_file_belongs_is_not_shown(env: pytest.MonkeyPa
     assert told == ["HITRUN_KAFKA_SASL_PASSWORD_FILE: no such file or directory"]
 
 
-# The log
-
-
-@pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    out = io.StringIO()
-    configure_logging("info", stream=out)
-    yield out
-    root.handlers, root.level = before, level
-    logging.captureWarnings(capture=False)
-
-
-def lines(log: io.StringIO) -> list[dict[str, object]]:
-    return [json.loads(line) for line in log.getvalue().splitlines()]
-
-
-def test_an_event_is_one_json_line_with_its_fields(log: io.StringIO) -> None:
-    say("partition.recovered", partition=3, seconds=0.5)
-    (line,) = lines(log)
-    assert line.pop("timestamp")
-    assert line == {
-        "level": "info",
-        "event": "partition.recovered",
-        "partition": 3,
-        "seconds": 0.5,
-    }
-
-
-def test_customers_are_never_logged(log: io.StringIO) -> None:
-    say("fault.isolated", customer_id="c-1", checkout_id="k-1", key="c-1", partition=1)
-    assert "c-1" not in log.getvalue()
-    assert "k-1" not in log.getvalue()
-
-
-def test_libraries_are_heard_from_warnings_on_in_the_same_form(log: io.StringIO) -> None:
-    logging.getLogger("aiokafka.client").info("chatter")
-    logging.getLogger("aiokafka.client").warning("lost %s", "node 1")
-    (line,) = lines(log)
-    assert (line["event"], line["logger"], line["message"]) == (
-        "library.said",
-        "aiokafka.client",
-        "lost node 1",
+def test_a_password_file_is_read_anew_for_every_client(env: pytest.MonkeyPatch) -> None:
+    file = Path("password")
+    file.write_text("first\n")
+    say_in(
+        env,
+        KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT",
+        KAFKA_SASL_USERNAME="me",
+        KAFKA_SASL_PASSWORD_FILE="password",
     )
+    settings = load_settings()
+    assert kafka_client_options(settings).get("sasl_plain_password") == "first"
+    file.write_text("second\n")
+    assert kafka_client_options(settings).get("sasl_plain_password") == "second"
 
 
-def test_an_event_that_is_not_listed_is_told_and_ends_nobody(log: io.StringIO) -> None:
-    say("no.such", partition=1)
-    (line,) = lines(log)
-    assert (line["event"], line["name"], line["level"]) == ("unlisted", "no.such", "warning")
+def test_a_secret_is_not_shown_among_problems_either(env: pytest.MonkeyPatch) -> None:
+    say_in(env, KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT", KAFKA_SASL_PASSWORD="hunter2")
+    told = problems()
+    assert told
+    assert "hunter2" not in str(told)
 
 
-def test_every_event_the_sources_say_is_in_the_list() -> None:
-    known = {each.event for each in LogEvent}
-    assert len(known) == len(LogEvent)
-    for file in (ROOT / "streams").rglob("*.py"):
-        said = set(re.findall(r"\bsay\(\s*\"([a-z_]+\.[a-z_.]+)\"", file.read_text()))
-        assert said <= known, f"{file.name}: {said - known}"
+def test_a_known_variable_is_not_unknown(env: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        env.setenv(f"HITRUN_{name.upper()}", "")
+    assert unknown_variables(None) == []

@@ -1,0 +1,74 @@
+"""The log: JSON lines of a closed set of events, and never a customer in them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.logging import LogEvent, configure_logging, say
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    out = io.StringIO()
+    configure_logging("info", stream=out)
+    yield out
+    root.handlers, root.level = before, level
+    logging.captureWarnings(capture=False)
+
+
+def lines(log: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def test_an_event_is_one_json_line_with_its_fields(log: io.StringIO) -> None:
+    say("partition.recovered", partition=3, seconds=0.5)
+    (line,) = lines(log)
+    assert line.pop("timestamp")
+    assert line == {
+        "level": "info",
+        "event": "partition.recovered",
+        "partition": 3,
+        "seconds": 0.5,
+    }
+
+
+def test_customers_are_never_logged(log: io.StringIO) -> None:
+    say("fault.isolated", customer_id="c-1", checkout_id="k-1", key="c-1", partition=1)
+    assert "c-1" not in log.getvalue()
+    assert "k-1" not in log.getvalue()
+
+
+def test_libraries_are_heard_from_warnings_on_in_the_same_form(log: io.StringIO) -> None:
+    logging.getLogger("aiokafka.client").info("chatter")
+    logging.getLogger("aiokafka.client").warning("lost %s", "node 1")
+    (line,) = lines(log)
+    assert (line["event"], line["logger"], line["message"]) == (
+        "library.said",
+        "aiokafka.client",
+        "lost node 1",
+    )
+
+
+def test_an_event_that_is_not_listed_is_told_and_ends_nobody(log: io.StringIO) -> None:
+    say("no.such", partition=1)
+    (line,) = lines(log)
+    assert (line["event"], line["name"], line["level"]) == ("unlisted", "no.such", "warning")
+
+
+def test_every_event_the_sources_say_is_in_the_list() -> None:
+    known = {each.event for each in LogEvent}
+    assert len(known) == len(LogEvent)
+    for file in (ROOT / "streams").rglob("*.py"):
+        said = set(re.findall(r"\bsay\(\s*\"([a-z_]+\.[a-z_.]+)\"", file.read_text()))
+        assert said <= known, f"{file.name}: {said - known}"
