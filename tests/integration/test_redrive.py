@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,3 +141,21 @@ def test_a_topic_or_reason_that_is_none_is_wrong_usage(shop: Stage) -> None:
     assert code == 2
     assert "there are malformed, invalid, key" in err
     assert redrive(shop, "--dry-run", "--dump", "x")[0] == 2
+
+
+def test_an_empty_answer_of_a_loading_coordinator_does_not_mean_nothing_was_sent() -> None:
+    # aiokafka answers {} when the whole request failed; taken at its word, all would go again
+    from aiokafka import TopicPartition
+    from aiokafka.structs import OffsetAndMetadata
+
+    from streams.redrive import _offsets
+
+    places = [TopicPartition("t.dlq", 0), TopicPartition("t.dlq", 1)]
+    answers = [{}, dict(zip(places, map(OffsetAndMetadata, (7, -1), ("", "")), strict=True))]
+
+    class Admin:
+        async def list_consumer_group_offsets(self, *_: object, **__: object) -> object:
+            return answers.pop(0)
+
+    found = asyncio.run(_offsets(Admin(), "g", places))  # type: ignore[arg-type]
+    assert found == {places[0]: 7, places[1]: 0}
