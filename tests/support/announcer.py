@@ -332,6 +332,8 @@ class Announcer:
         assert case.pay_by is not None
         send_before = case.pay_by - rules["latest_before_pay_by"]
         allowed = case.data.get("reminders_allowed", True)
+        if case.name != "open":
+            return  # before the quiet hours: what is not open when it is reached is dropped
         zone = zone_of(case.data.get("time_zone"), self.policy)
         opens = after_quiet_hours(now, zone, rules["quiet_hours"])
         if opens > now:
@@ -340,7 +342,7 @@ class Announcer:
                 book.moved[step] = opens
                 book.done -= {d for d in book.done if d[0] == step}
             return
-        if case.name != "open" or case.waiting or case.held or not allowed:
+        if case.waiting or case.held or not allowed:
             return
         mine = [when for when, checkout in book.sent if checkout == id]
         week = [when for when, _ in book.sent if when > now - 7 * DAY]
