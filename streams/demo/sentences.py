@@ -74,7 +74,7 @@ def sentence(event: OutputEvent, *, said_ms: int) -> Sentence | None:
         what = "balance reminder" if due.template == "balance_reminder" else "reminder"
         left = ago(until_ms(due.pay_by) - said_ms)
         words = (
-            f"{money(due.due_minor, due.currency)} by {method(due.payment_method)} "
+            f"{money(due.due_minor, due.currency)} by {method(due.payment_method)}, "
             f"not paid, {left} left -> soft {what}"
         )
         return Sentence("reminder", short, words)

@@ -260,8 +260,9 @@ def _sample(text: str, name: str) -> float:
 def _what_broke(record: ConsumerRecord) -> str:
     """Whose record it was, if that can be read."""
     stream = str(record.topic).split(".")[1]
+    stream = f"an {stream}" if stream[0] in "aeiou" else f"a {stream}"
     try:
         checkout = orjson.loads(record.value)["data"]["checkout_id"]
-        return f"a {stream} record of {str(checkout).removeprefix('co-')[:6]}"
+        return f"{stream} record of {str(checkout).removeprefix('co-')[:6]}"
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"a {stream} record of nobody"
+        return f"{stream} record of nobody"

@@ -15,6 +15,8 @@ from typing import Final
 
 import orjson
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from msgspec import to_builtins
 
 from schemas.codec import rfc3339
@@ -24,6 +26,7 @@ from streams.demo.market import Market
 from streams.demo.play import Act, Truth
 from streams.demo.score import Expected
 from streams.demo.sentences import ago
+from streams.faults import ConfigError
 from streams.settings import Settings, kafka_client_options
 
 LONG_WAIT_MS: Final = 600_000
@@ -75,7 +78,11 @@ def simulate(
             f"under this policy the last word comes in {ago(whole_ms)}; Ctrl-C ends it any time. "
             f"For windows of seconds, here and for the worker: HITRUN_POLICY_FILE={demo_policy}"
         )
-    asyncio.run(_send(settings, market, truth))
+    try:
+        asyncio.run(_send(settings, market, truth))
+    except KafkaError as error:
+        _say(f"Kafka at {settings.kafka_bootstrap_servers} does not take it: {error}")
+        return 1
     return 0
 
 
@@ -126,7 +133,25 @@ def _truths(file: Path | None) -> Iterator[Callable[[Act | Truth], None]]:
         lines.write(orjson.dumps({"dead_letters": dict(expected.dead_letters)}) + b"\n")
 
 
+async def _check(settings: Settings) -> None:
+    """Raises ConfigError for topics that are not there: a producer would wait for them."""
+    admin = AIOKafkaAdminClient(**kafka_client_options(settings))
+    try:
+        await admin.start()
+        there = set(await admin.list_topics())
+    finally:
+        await admin.close()
+    missing = [
+        f"there is no topic {name}: make the topics with `hitrun topics create`"
+        for name in settings.topics.inputs()
+        if name not in there
+    ]
+    if missing:
+        raise ConfigError(missing)
+
+
 async def _send(settings: Settings, market: Market, truth: Path | None) -> None:
+    await _check(settings)
     producer = AIOKafkaProducer(
         **kafka_client_options(settings), enable_idempotence=True, acks="all", linger_ms=5
     )

@@ -17,6 +17,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from schemas.partition import partition_of
+from schemas.topics import STREAMS
+from streams.demo.cases import CASES
+from streams.demo.simulate import simulate
+from streams.faults import ConfigError
+from streams.settings import Settings
+from tests.support.kafka import Kafka
+
 HITRUN = (sys.executable, "-m", "streams.cli")
 SOURCES = Path(__file__).parents[2]
 RUN_S = 110.0
@@ -175,3 +183,34 @@ def test_kept_it_stays_until_it_is_told_to_end(tmp_path: Path) -> None:
         show.process.send_signal(signal.SIGTERM)
         assert show.end(within_s=30) == 0, show.told()
         assert show.left() == []
+
+
+def test_simulate_sends_to_the_partitions_where_javas_clients_would(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    topics = {f"topic_{stream}": kafka.unique(stream) for stream in STREAMS}
+    topic = topics["topic_checkout"]
+    settings = Settings.model_construct(kafka_bootstrap_servers=kafka.bootstrap, **topics)
+    kafka.create({topic: 4})
+    with pytest.raises(ConfigError, match=r"there is no topic payment-.*topics create"):
+        simulate(settings, out=None, rate=1.0, customers=1, seconds=1, seed=1)
+    kafka.create({name: 4 for name in topics.values() if name != topic})
+    shares = {case.__name__: 0 for case, _ in CASES} | {"free_of_charge": 1}
+    truth = tmp_path / "truth.ndjson"
+    code = simulate(
+        settings,
+        out=None,
+        rate=40.0,
+        customers=20,
+        seconds=1,
+        seed=2,
+        truth=truth,
+        shares=shares,
+    )
+    assert code == 0
+    records = [record for record in kafka.read(topic) if record.value]
+    checkouts = {json.loads(line).get("checkout_id") for line in truth.open("rb")}
+    ours = [json.loads(r.value)["subject"] for r in records if b"demo/marketplace" in r.value]
+    assert len(ours) > 10
+    assert set(ours) == checkouts - {None}
+    assert all(r.partition == partition_of(r.key, 4) for r in records)
