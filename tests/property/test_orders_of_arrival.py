@@ -11,7 +11,7 @@ from tests.support import builders
 from tests.support.announcer import Announcer
 from tests.support.builders import Event
 from tests.support.oracle import Customer, figures, standings
-from tests.support.reading import DAY, MINUTE, policy_from, read
+from tests.support.reading import DAY, policy_from, read
 from tests.support.real import Real, comparable
 
 pytestmark = patience
@@ -111,21 +111,6 @@ def test_time_may_pass_in_any_steps(data: st.DataObject, events: list[Event]) ->
     assert real.said("hitrun.verdict.withdrawn") == []
 
 
-def steps_may_come_late(events: list[Event]) -> bool:
-    """Whether a reversal may bring a reminder step into being that is past already: nobody says
-    whether it was dropped while it did not exist."""
-    short = any(
-        builders.ms(e["data"]["pay_by"]) < builders.ms(e["time"]) + 75 * MINUTE
-        for e in events
-        if "pay_by" in e["data"]
-    )
-    said = {(e["data"].get("payment_id"), e["data"].get("status")) for e in events}
-    taken_back = any(
-        (p, "failed") in said or (p, "cancelled") in said for p, s in said if s == "paid"
-    )
-    return short and taken_back
-
-
 @given(data=st.data(), events=histories(checkouts=3))
 @thorough
 def test_everything_said_on_the_way_is_what_the_oracle_would_say(
@@ -151,11 +136,7 @@ def test_everything_said_on_the_way_is_what_the_oracle_would_say(
     oracle.run(records, until)
     # then
     said = {o["id"]: comparable(o) for o in real.outputs}
-    expected = oracle.outputs
-    if steps_may_come_late(events):
-        said = {id: o for id, o in said.items() if o["type"] != "hitrun.reminder.due"}
-        expected = [o for o in expected if o["type"] != "hitrun.reminder.due"]
-    for output in expected:
+    for output in oracle.outputs:
         other = said.pop(output["id"], None)
         assert other is not None, ("not said", output)
         shared = {name: other["data"].get(name, "(absent)") for name in output["data"]}

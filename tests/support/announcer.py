@@ -90,6 +90,8 @@ class Book:
     figures: tuple[int, str] = (0, "none")
     version: int = 0
     done: set[tuple[Step, int]] = field(default_factory=set)
+    names: dict[str, str] = field(default_factory=dict)
+    """Where each checkout stood when it was last judged."""
     sent_steps: set[Step] = field(default_factory=set)
     moved: dict[Step, int] = field(default_factory=dict)
     sent: list[tuple[int, str]] = field(default_factory=list)
@@ -302,8 +304,8 @@ class Announcer:
     def _reminders(self, book: Book, cases: dict[str, Case], now: int) -> None:
         reached: list[tuple[int, str, str, Case]] = []
         for id, case in cases.items():
-            if case.name != "open":
-                self._pass_over(book, case, now)
+            reopened = book.names.get(id, "open") != "open"
+            book.names[id] = case.name
             best: tuple[int, int, str] | None = None
             for moment, name in steps_of(case, self.policy):
                 step = (id, case.base, name)
@@ -314,18 +316,13 @@ class Announcer:
                     continue
                 book.done.add((step, moment))
                 book.moved.pop(step, None)
+                if reopened and not (case.again and name.startswith("-")):
+                    continue  # reached before it was open again: not made up for
                 best = max(best, (moment, at, name)) if best else (moment, at, name)
             if best is not None:
                 reached.append((best[1], id, best[2], case))
         for at, id, name, case in sorted(reached, key=lambda r: r[:2]):
             self._remind(book, case, id, name, at, now)
-
-    def _pass_over(self, book: Book, case: Case, now: int) -> None:
-        """A step reached while the checkout was not open is not made up for, even if it did not
-        exist then and does once a reversal has moved `pay_by`."""
-        for name, offset in self.policy["reminders"]["steps"].get(case.method, []):
-            if 0 <= offset <= now - case.base:
-                book.done.add(((case.id, case.base, name), case.base + offset))
 
     def _remind(self, book: Book, case: Case, id: str, name: str, at: int, now: int) -> None:
         rules = self.policy["reminders"]

@@ -207,6 +207,8 @@ class Case:
     base: int = 0
     bases: list[tuple[int, str]] = field(default_factory=list)
     pay_by: int | None = None
+    again: bool = False
+    """pay_by was set anew by a reversal."""
     due: int = 0
     received: int = 0
     paid_at: int | None = None
@@ -281,6 +283,7 @@ def set_terms(case: Case, changes: list[Fact], policy: Policy) -> None:
     for at, _, _, change in sorted(moves, key=lambda m: m[:3]):
         if change is None:
             if case.pay_by is not None:
+                case.again = at + window[case.method] > case.pay_by
                 case.pay_by = max(case.pay_by, at + window[case.method])
             continue
         if case.pay_by is not None and at > case.pay_by:
@@ -288,7 +291,7 @@ def set_terms(case: Case, changes: list[Fact], policy: Policy) -> None:
         if refusals and at > min(refusals):
             continue
         case.method = change.data["payment_method"]
-        case.base = at
+        case.base, case.again = at, False
         case.pay_by = pay_by(case.method, at, change.data.get("pay_by"))
         case.bases.append((case.base, case.method))
 
