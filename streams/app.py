@@ -49,7 +49,6 @@ class HitrunApp(faust.App):
 
     BootStrategy = LaneBoot
     options: WorkerOptions
-    kafka_options: dict[str, Any]
 
     def _create_directories(self) -> None:
         """Faust would make `<group>-data` in the current folder; all our state is in Kafka."""
@@ -79,7 +78,6 @@ def create_app(settings: Settings, options: WorkerOptions) -> HitrunApp:
         store="memory://",
     )
     app.options = options
-    app.kafka_options = options.kafka
     declare(app)
     app.on_partitions_revoked.connect(app.tables.drain)
     return app
@@ -89,7 +87,6 @@ def declare(app: HitrunApp) -> None:
     """The table and the four agents."""
     topics = app.options.topics
     app.Table(NAME, partitions=app.options.partitions, key_type=bytes, value_type=bytes)
-    app.conf.table_key_index_size = 0
 
     def agent(stream: Stream, feed: Feed) -> None:
         topic = app.topic(topics.name(stream), schema=Undecoded(), acks=False)

@@ -33,7 +33,7 @@ from schemas.record import RawRecord, Record
 from schemas.topics import STREAMS, Stream, Topics
 from streams import position as positions
 from streams.faults import HaltWorker
-from streams.position import Letters, Position
+from streams.position import LETTER_WINDOW, Letters, Position
 
 FULL_EVENTS = 20_000
 """A transaction is begun at the latest after so many events, whatever the interval."""
@@ -41,14 +41,7 @@ FULL_EVENTS = 20_000
 WAITING_EVENTS = 40_000
 """A lane with so many events applied and not committed is not fetched for."""
 
-LETTER_WINDOW = 10_000
-LETTER_SHARE = 2_000
-LETTER_MISPLACED = 20
-"""A broken producer: more than 20 % dead letters, or 20 records on wrong partitions, among
-10,000 records of an input."""
-
 SLICE = 2_000
-SLICE_S = 0.02
 """Timers are judged in slices, so that thousands due at once (after downtime) never block."""
 
 APPENDED = 1
@@ -122,8 +115,8 @@ class Lane:
         self.in_flight[stream] += 1
 
     def feed(self, stream: Stream, batch: Sequence[ConsumerRecord], feed: Feed) -> None:
-        """Applies a batch. Raises HaltWorker for a broken producer, after which what was applied
-        is committed, counters included, and nothing more is."""
+        """Applies a batch. Whether its dead letters are too many is for the next `turn` to say,
+        once they are committed, counters included."""
         ledger = self.ledger
         records: Sequence[Record] = batch
         if batch[0].timestamp_type != APPENDED:
@@ -177,7 +170,7 @@ class Lane:
     def check_letters(self) -> None:
         """Raises HaltWorker while a producer's records count as broken."""
         for stream, letters in self.letters.items():
-            if letters.dead > LETTER_SHARE or letters.misplaced >= LETTER_MISPLACED:
+            if letters.broken:
                 topic = self.topics.name(stream)
                 raise HaltWorker(
                     f"{letters.dead} dead letters, {letters.misplaced} of them on wrong "
@@ -191,9 +184,7 @@ class Lane:
         letters.records += records
         letters.dead += dead
         letters.misplaced += misplaced
-        if letters.records >= LETTER_WINDOW and not (
-            letters.dead > LETTER_SHARE or letters.misplaced >= LETTER_MISPLACED
-        ):
+        if letters.records >= LETTER_WINDOW and not letters.broken:
             self.letters[stream] = Letters()
 
     # ------------------------------------------------------------------ out

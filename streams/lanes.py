@@ -61,14 +61,11 @@ class Lanes(Service, TableManagerT):
         self.epoch = 0
         self.generation = -2
         self.ready = False
-        self.takeovers = 0
-        self.takeover_s = 0.0
         self._loops: dict[int, asyncio.Task[None]] = {}
         self._takeover: asyncio.Task[None] | None = None
         self._inputs = self.options.topics.inputs()
         self._polled_at = time.monotonic()
         self._registered = asyncio.Event()
-        self._recovered = asyncio.Event()
         self._watermarks: AIOKafkaConsumer | None = None
         self._held: dict[int, str | None] = {}
 
@@ -198,12 +195,11 @@ class Lanes(Service, TableManagerT):
                 gaining.create_task(gain(partition))
         if epoch != self.epoch:
             return
-        self.takeovers += 1
-        self.takeover_s = time.monotonic() - started
         self.actives_ready = True
         self.ready = True
         self.app.on_rebalance_end()
-        self.options.say("rebalance.done", lanes=len(self.lanes), seconds=round(self.takeover_s, 3))
+        seconds = round(time.monotonic() - started, 3)
+        self.options.say("rebalance.done", lanes=len(self.lanes), seconds=seconds)
 
     async def _resume_flow(self) -> None:
         """What Faust's recovery would do at its end; nobody else does it any more."""

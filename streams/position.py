@@ -15,6 +15,12 @@ from schemas.topics import Stream
 KEY = b"\0position"
 VERSION = 1
 
+LETTER_WINDOW = 10_000
+LETTER_SHARE = 2_000
+LETTER_MISPLACED = 20
+"""A broken producer: more than 20 % dead letters, or 20 records on wrong partitions, among
+10,000 records of an input."""
+
 
 class Letters(Struct):
     """Dead letters among the current 10,000 records of one input: a broken producer shows here,
@@ -23,6 +29,11 @@ class Letters(Struct):
     records: int = 0
     dead: int = 0
     misplaced: int = 0
+
+    @property
+    def broken(self) -> bool:
+        """Whether its producer must be."""
+        return self.dead > LETTER_SHARE or self.misplaced >= LETTER_MISPLACED
 
 
 class Position(Struct):

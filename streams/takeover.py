@@ -45,10 +45,10 @@ class Takeover:
             acks="all",
         )
         try:
-            await self._start_producer(producer)
+            await producer.start()  # InitProducerId: see the module
             ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
-            former: list[bytes] = []
-            if o.rebuild and partition not in self._rebuilt:
+            rebuild = o.rebuild and partition not in self._rebuilt
+            if rebuild:
                 former = await self._former_keys(partition)
                 await self._seed(partition, ledger)
                 position = self._beginning()
@@ -67,7 +67,7 @@ class Takeover:
                 topics=o.topics,
                 commit_interval_s=o.commit_interval_s,
             )
-            if o.rebuild and partition not in self._rebuilt:
+            if rebuild:
                 await lane.empty(former)
                 self._rebuilt.add(partition)
             for topic in o.accept_dead_letters:
@@ -83,10 +83,6 @@ class Takeover:
             seconds=round(time.monotonic() - started, 3),
         )
         return lane
-
-    async def _start_producer(self, producer: AIOKafkaProducer) -> None:
-        """InitProducerId: fences the former owner, ends what it left open."""
-        await producer.start()
 
     async def _state(self, partition: int, ledger: Ledger) -> Position:
         o = self.options

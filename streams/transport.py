@@ -80,7 +80,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         conf = self.app.conf
         self._assignor = self.app.assignor
         return AIOKafkaConsumer(
-            **self.app.kafka_options,
+            **self.app.options.kafka,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
