@@ -56,7 +56,6 @@ class Lanes(Service, TableManagerT):
         self.actives_ready = False
         self.standbys_ready = True
         self.options: WorkerOptions = app.options
-        self.takeover = Takeover(self.options)
         self.lanes: dict[int, Lane] = {}
         self.epoch = 0
         self.generation = -2
@@ -67,6 +66,7 @@ class Lanes(Service, TableManagerT):
         self._polled_at = time.monotonic()
         self._registered = asyncio.Event()
         self._watermarks: AIOKafkaConsumer | None = None
+        self._maker: Takeover
         self._held: dict[int, str | None] = {}
 
     def __hash__(self) -> int:
@@ -90,6 +90,7 @@ class Lanes(Service, TableManagerT):
             **self.options.kafka, isolation_level="read_uncommitted"
         )
         await self._watermarks.start()
+        self._maker = Takeover(self.options, self._watermarks)
         for work in (self._measure(), self._watchdog(), self._group_offsets()):
             self.add_future(self._guard(work))
         self._registered.set()
@@ -186,7 +187,7 @@ class Lanes(Service, TableManagerT):
 
         async def gain(partition: int) -> None:
             async with some:
-                lane = await self.takeover.gain(partition)
+                lane = await self._maker.gain(partition)
                 self.lanes[partition] = lane
                 await self._open(lane)
 

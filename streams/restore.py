@@ -28,10 +28,13 @@ STALL_S = 60.0
 
 
 async def read_to_end(
-    options: Mapping[str, Any], tp: TopicPartition, take: Callable[[list[ConsumerRecord]], None]
-) -> int:
-    """Hands all records of a partition to `take(records)`; returns the high watermark."""
-    probe = AIOKafkaConsumer(**options, isolation_level="read_uncommitted")
+    options: Mapping[str, Any],
+    watermarks: AIOKafkaConsumer,
+    tp: TopicPartition,
+    take: Callable[[list[ConsumerRecord]], None],
+) -> None:
+    """Hands all records of a partition to `take(records)`, up to the high watermark, for which
+    `watermarks`, a started read_uncommitted consumer, is asked."""
     consumer = AIOKafkaConsumer(
         **options,
         isolation_level="read_committed",
@@ -40,11 +43,10 @@ async def read_to_end(
         fetch_max_wait_ms=50,
         max_partition_fetch_bytes=8 * 1024 * 1024,
     )
-    await probe.start()
     await consumer.start()
     try:
         consumer.assign([tp])
-        end: int = (await probe.end_offsets([tp]))[tp]
+        end: int = (await watermarks.end_offsets([tp]))[tp]
         first: int = (await consumer.beginning_offsets([tp]))[tp]
         consumer.seek(tp, first)
         moved = time.monotonic()
@@ -58,14 +60,16 @@ async def read_to_end(
             for records in found.values():
                 take(records)
                 await asyncio.sleep(0)
-        return end
     finally:
         await consumer.stop()
-        await probe.stop()
 
 
 async def restore(
-    options: Mapping[str, Any], topics: Topics, partition: int, ledger: Ledger
+    options: Mapping[str, Any],
+    watermarks: AIOKafkaConsumer,
+    topics: Topics,
+    partition: int,
+    ledger: Ledger,
 ) -> Position | None:
     """Fills the ledger; returns the position, None when the lane never had one. Raises
     HaltWorker when the state is not what the position says it is."""
@@ -82,7 +86,7 @@ async def restore(
         ledger.restore(entries)
 
     changelog = topics.changelog
-    await read_to_end(options, TopicPartition(changelog, partition), take)
+    await read_to_end(options, watermarks, TopicPartition(changelog, partition), take)
     if not found:
         if ledger.records:
             raise HaltWorker(

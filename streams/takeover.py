@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from domain.frontier import Frontier
 from domain.ledger import Ledger
@@ -24,8 +24,10 @@ from streams.restore import read_to_end, restore
 class Takeover:
     """Makes lanes; one per worker, because a rebuild happens once per process and partition."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, watermarks: AIOKafkaConsumer) -> None:
+        """`watermarks` is a started read_uncommitted consumer without a group."""
         self.options = options
+        self._watermarks = watermarks
         self._inputs = options.topics.inputs()
         self._rebuilt: set[int] = set()
 
@@ -86,7 +88,7 @@ class Takeover:
 
     async def _state(self, partition: int, ledger: Ledger) -> Position:
         o = self.options
-        position = await restore(o.kafka, o.topics, partition, ledger)
+        position = await restore(o.kafka, self._watermarks, o.topics, partition, ledger)
         if position is None:
             if partition in o.committed:
                 raise HaltWorker(
@@ -126,7 +128,7 @@ class Takeover:
                     live.add(record.key)
 
         changelog = TopicPartition(self.options.topics.changelog, partition)
-        await read_to_end(self.options.kafka, changelog, take)
+        await self._read(changelog, take)
         return sorted(live)
 
     async def _seed(self, partition: int, ledger: Ledger) -> None:
@@ -141,9 +143,8 @@ class Takeover:
 
             return seed
 
-        await read_to_end(
-            self.options.kafka, TopicPartition(topics.verdict, partition), take("verdict")
-        )
-        await read_to_end(
-            self.options.kafka, TopicPartition(topics.customer, partition), take("customer")
-        )
+        await self._read(TopicPartition(topics.verdict, partition), take("verdict"))
+        await self._read(TopicPartition(topics.customer, partition), take("customer"))
+
+    async def _read(self, tp: TopicPartition, take: Callable[[list[Any]], None]) -> None:
+        await read_to_end(self.options.kafka, self._watermarks, tp, take)
