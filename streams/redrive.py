@@ -12,14 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, ProducerFenced
 from msgspec import Struct
 
@@ -29,7 +27,7 @@ from streams.faults import RestartWorker
 from streams.letters import REASONS, Letter, MendFile, letter_of, read_dump, write_dump
 from streams.logging import say
 from streams.settings import KafkaOptions, Settings, kafka_client_options
-from streams.topics_admin import TRANSACTION_TIMEOUT_MS, connected
+from streams.topics_admin import TRANSACTION_TIMEOUT_MS, connected, group_offsets
 from streams.topics_admin import run as run_with_kafka
 
 SUFFIX: Final = ".dlq"
@@ -212,7 +210,7 @@ class _Redrive:
         found: dict[tuple[str, int], int] = {}
         async with connected(self._settings) as admin:
             for reason in self._reasons:
-                for tp, told in (await _offsets(admin, self._group(reason), places)).items():
+                for tp, told in (await group_offsets(admin, self._group(reason), places)).items():
                     found[reason, tp.partition] = told
         return found
 
@@ -249,28 +247,6 @@ class _Redrive:
                 ]
         finally:
             await consumer.stop()
-
-
-async def _offsets(
-    admin: AIOKafkaAdminClient, group: str, places: list[TopicPartition]
-) -> dict[TopicPartition, int]:
-    """The group's offsets, 0 where it has none. Never fewer than asked for: aiokafka overlooks an
-    error of the whole answer (a coordinator that is just loading), and "none" would mean sending
-    everything again. Asked for by partition, the answer is then seen to be empty."""
-    until = time.monotonic() + SEND_MS / 1000
-    while True:
-        try:
-            found = await admin.list_consumer_group_offsets(group, partitions=places)
-            if len(found) == len(places):
-                return {tp: max(0, told.offset) for tp, told in found.items()}
-            why = "the group's coordinator is not ready"
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-            why = str(error)
-        if time.monotonic() > until:
-            raise ConnectionError(f"how far {group} is cannot be read: {why}")
-        await asyncio.sleep(0.2)
 
 
 def _in_words(counts: Counter[str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, TextIO, TypeVar
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -24,6 +25,9 @@ from streams.settings import Settings, kafka_client_options
 T = TypeVar("T")
 
 ANSWER_MS: Final = 20_000
+OFFSETS_S: Final = 30.0
+"""How long a group's coordinator may take to know its offsets."""
+
 READY_S: Final = 30.0
 """How long a new topic may take to have leaders."""
 
@@ -101,6 +105,29 @@ async def check_topics(admin: AIOKafkaAdminClient, settings: Settings) -> TopicR
         str(cluster.get("cluster_id") or ""),
         brokers,
     )
+
+
+async def group_offsets(
+    admin: AIOKafkaAdminClient, group: str, places: list[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """The group's offsets, 0 where it has none. Never fewer than asked for: aiokafka overlooks an
+    error of the whole answer (a coordinator that is just loading), and "none" would be taken for
+    a group that never read. Asked for by partition, the answer is then seen to be empty. Raises
+    ConnectionError after OFFSETS_S."""
+    until = time.monotonic() + OFFSETS_S
+    while True:
+        try:
+            found = await admin.list_consumer_group_offsets(group, partitions=places)
+            if len(found) == len(places):
+                return {tp: max(0, told.offset) for tp, told in found.items()}
+            why = "the group's coordinator is not ready"
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            why = str(error)
+        if time.monotonic() > until:
+            raise ConnectionError(f"how far {group} is cannot be read: {why}")
+        await asyncio.sleep(0.2)
 
 
 # For people

@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from mode.loop import use
@@ -22,7 +23,7 @@ from domain.policy import Policy
 from streams.faults import HaltWorker, RestartWorker
 from streams.logging import say
 from streams.settings import ConfigError, Settings, kafka_client_options
-from streams.topics_admin import TRANSACTION_TIMEOUT_MS, check_topics
+from streams.topics_admin import TRANSACTION_TIMEOUT_MS, check_topics, group_offsets
 
 EXIT_RESTART, EXIT_CONFIG, EXIT_HALT = 1, 3, 4
 
@@ -110,8 +111,13 @@ async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> Found:
         say("topic.doubtful", problem=str(doubtful))
     if report.errors:
         raise ConfigError([str(wrong) for wrong in report.errors])
-    offsets = await admin.list_consumer_group_offsets(settings.group_id)
-    committed = frozenset(tp.partition for tp, at in offsets.items() if at.offset >= 0)
+    places = [
+        TopicPartition(topic, partition)
+        for topic in settings.topics.inputs()
+        for partition in range(report.partitions)
+    ]
+    offsets = await group_offsets(admin, settings.group_id, places)
+    committed = frozenset(tp.partition for tp, at in offsets.items() if at > 0)
     return Found(report.partitions, report.cluster_id, committed)
 
 

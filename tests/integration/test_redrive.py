@@ -148,7 +148,7 @@ def test_an_empty_answer_of_a_loading_coordinator_does_not_mean_nothing_was_sent
     from aiokafka import TopicPartition
     from aiokafka.structs import OffsetAndMetadata
 
-    from streams.redrive import _offsets
+    from streams.topics_admin import group_offsets
 
     places = [TopicPartition("t.dlq", 0), TopicPartition("t.dlq", 1)]
     answers = [{}, dict(zip(places, map(OffsetAndMetadata, (7, -1), ("", "")), strict=True))]
@@ -157,5 +157,5 @@ def test_an_empty_answer_of_a_loading_coordinator_does_not_mean_nothing_was_sent
         async def list_consumer_group_offsets(self, *_: object, **__: object) -> object:
             return answers.pop(0)
 
-    found = asyncio.run(_offsets(Admin(), "g", places))  # type: ignore[arg-type]
+    found = asyncio.run(group_offsets(Admin(), "g", places))  # type: ignore[arg-type]
     assert found == {places[0]: 7, places[1]: 0}
