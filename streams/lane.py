@@ -215,13 +215,17 @@ class Lane:
             self.check_letters()
 
     async def empty(self, keys: Sequence[bytes]) -> None:
-        """Rebuild: deletes the former records of the changelog, then says where reading begins."""
-        for i in range(0, len(keys), FULL_EVENTS):
-            tombstones: list[tuple[bytes, bytes | None]] = [
-                (key, None) for key in keys[i : i + FULL_EVENTS]
-            ]
-            await self._transaction(Flush(changelog=tombstones), self.clock())
-        await self._transaction(Flush(), self.clock())
+        """Rebuild: deletes the former records of the changelog. Only the last transaction leaves a
+        state that fits its position, and it has what was announced before as well: a rebuild that
+        is cut short is either refused (begin again) or forgets no announcement."""
+        clock_ms = self.clock()
+        tombstones: list[tuple[bytes, bytes | None]] = [(key, None) for key in keys]
+        while len(tombstones) > FULL_EVENTS:
+            part, tombstones = tombstones[:FULL_EVENTS], tombstones[FULL_EVENTS:]
+            await self._transaction(Flush(changelog=part), clock_ms)
+        flush = self.ledger.flush(clock_ms=clock_ms)
+        flush.changelog[:0] = tombstones
+        await self._transaction(flush, clock_ms)
 
     async def park(self) -> None:
         """Commits what is applied, with the gate closed."""
