@@ -131,13 +131,12 @@ class Lanes(Service, TableManagerT):
         if self._takeover is not None:
             await asyncio.wait([self._takeover])
             self._takeover = None
-        await self._stop_loops()
-        parking = [lane.park() for lane in self.lanes.values()]
-        if parking:
-            try:
-                await asyncio.wait_for(asyncio.gather(*parking), DRAIN_S)
-            except TimeoutError as error:
-                raise RestartWorker(f"a lane did not commit within {DRAIN_S} s") from error
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._stop_loops()
+                await asyncio.gather(*(lane.park() for lane in self.lanes.values()))
+        except TimeoutError as error:
+            raise RestartWorker(f"a lane did not commit within {DRAIN_S} s") from error
 
     async def on_rebalance(
         self,
