@@ -71,6 +71,9 @@ def main(
     )
     console, errors = Console(), Console(stderr=True)
     # SIGTERM (kill, the end of a container) ends it as Ctrl-C does, wherever it is.
+    # A shell without job control starts what runs in its background deaf to SIGINT, and then
+    # nothing would end it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return _run(console, request)
