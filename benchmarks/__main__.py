@@ -1,142 +1,78 @@
-"""`./run bench`: one worker on one core drains a prepared backlog, all rules and transactions on.
+"""`./run bench`: the figures of benchmarks/results.json, on a real Kafka, outputs checked.
 
-Measured from the first record applied to the last expected output visible to a read_committed
-reader. Then the same state is recovered by a new worker. Writes benchmarks/results.json.
+Ten minutes at most. Nothing else should run meanwhile; the worker gets one core to itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform
 import subprocess
-import tempfile
-import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-from aiokafka import AIOKafkaConsumer, TopicPartition
-
-from benchmarks.backlog import fill
-from schemas.topics import Topics
-from streams.local import LocalKafka
-from tests.support.kafka import Kafka
-from tests.support.worker import Process
+from benchmarks.arena import arena
+from benchmarks.drain import measure_drain, measure_recovery
+from benchmarks.live import measure_live
 
 RESULTS = Path(__file__).parent / "results.json"
-PARTITIONS = 4
+PARTS = ("drain", "recovery", "live")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--customers", type=int, default=200_000)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--events", type=int, default=1_000_000, help="of the drain")
+    parser.add_argument("--customers", type=int, default=200_000, help="of the drain")
+    parser.add_argument("--million", type=int, default=1_000_000, help="customers to recover")
+    parser.add_argument("--rate", type=int, nargs="*", default=[10_000], help="live, events/s")
+    parser.add_argument("--seconds", type=float, default=30, help="of each live load")
     chosen = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory(prefix="hitrun-bench-") as home,
-        LocalKafka(quick_start=False, heap_mib=1024) as broker,
-    ):
-        kafka = Kafka(broker.bootstrap)
-        topics = Topics(group="bench")
-        for spec in topics.specs():
-            kafka.create(
-                {spec.name: PARTITIONS}, **{k.replace(".", "_"): v for k, v in spec.config.items()}
-            )
-        print(f"filling {chosen.events:,} events ...", flush=True)
-        events, verdicts = asyncio.run(
-            fill(
-                broker.bootstrap,
-                topics,
-                events=chosen.events,
-                customers=chosen.customers,
-                partitions=PARTITIONS,
-            )
-        )
-        env = {
-            "HITRUN_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap,
-            "HITRUN_GROUP": "bench",
-            "HITRUN_HTTP_PORT": "0",
-            # The backlog is a week old: its payments are silent by nature.
-            "HITRUN_INPUT_SILENCE_MS": "0",
-        }
-        drain = asyncio.run(_drain(Path(home), env, broker.bootstrap, topics, events, verdicts))
-        recovery = _recover(Path(home), env)
-    results = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "drain": drain,
-        "recovery": recovery,
+    if strange := set(chosen.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(strange))}")
+    parts: dict[str, Callable[[], object]] = {
+        "drain": lambda: _drain(chosen.events, chosen.customers),
+        "recovery": lambda: _recovery(chosen.million),
+        "live": lambda: [_live(rate, chosen.seconds) for rate in chosen.rate],
     }
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results, indent=2))
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in chosen.parts or PARTS:
+        print(f"{name} ...", flush=True)
+        results[name] = figure = {"of": _origin(), "figures": parts[name]()}
+        print(json.dumps(figure, indent=2), flush=True)
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
 
 
-async def _drain(
-    home: Path, env: dict[str, str], bootstrap: str, topics: Topics, events: int, verdicts: int
-) -> dict[str, float]:
-    reader = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
-    await reader.start()
-    reader.assign([TopicPartition(topics.verdict, p) for p in range(PARTITIONS)])
-    worker = Process("worker", home=home, env=env, name="drain")
-    with worker:
-        process = psutil.Process(worker.pid)
-        process.cpu_affinity([0])
-        started = peak = 0.0
-        seen = 0
-        while seen < verdicts:
-            for records in (await reader.getmany(timeout_ms=100)).values():
-                seen += len(records)
-            if not worker.alive:
-                raise SystemExit(worker.told("it ended"))
-            peak = max(peak, process.memory_info().rss / 1e6)
-            if not started and worker.events("web.listening"):
-                samples = await asyncio.to_thread(worker.metrics)
-                if samples.get("hitrun_events_total", 0) > 0:
-                    started = time.monotonic()
-                    first = samples["hitrun_events_total"]
-                    spent = process.cpu_times()
-                    before = spent.user + spent.system
-        ended = time.monotonic()
-        spent = process.cpu_times()
-        cpu = spent.user + spent.system - before
-        applied = worker.metrics()["hitrun_events_total"]
-        worker.stop(within_s=60)
-    await reader.stop()
-    if applied != events or seen != verdicts:
-        raise SystemExit(f"outputs are wrong: {applied} of {events} events, {seen} of {verdicts}")
-    done = events - first
-    return {
-        "events": events,
-        "verdicts": verdicts,
-        "seconds": round(ended - started, 2),
-        "events_per_s": round(done / (ended - started)),
-        "cpu_s_per_million": round(cpu / done * 1e6, 2),
-        "rss_mb": round(peak),
-    }
+def _drain(events: int, customers: int) -> object:
+    with arena() as bench:
+        return measure_drain(bench, events=events, customers=customers)
 
 
-def _recover(home: Path, env: dict[str, str]) -> dict[str, float]:
-    with Process("worker", home=home, env=env, name="recover") as worker:
-        started = time.monotonic()
-        worker.wait_ready(within_s=300)
-        took = time.monotonic() - started
-        customers = worker.metrics()["hitrun_customers"]
-        rss = psutil.Process(worker.pid).memory_info().rss / 1e6
-    return {"customers": customers, "ready_s": round(took, 2), "rss_mb": round(rss)}
+def _recovery(customers: int) -> object:
+    """The state is made by draining: one checkout, all of its life, for each customer."""
+    with arena() as bench:
+        made = measure_drain(bench, events=int(customers * 3.8), customers=customers)
+        return {"made": made, "taken_over": measure_recovery(bench)}
 
 
-def _commit() -> str:
+def _live(rate: int, seconds: float) -> object:
+    with arena() as bench:
+        return measure_live(bench, rate=rate, seconds=seconds)
+
+
+def _origin() -> dict[str, str]:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() or "unknown"
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": done.stdout.strip() or "unknown",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}",
+    }
 
 
 if __name__ == "__main__":

@@ -39,7 +39,12 @@ def event(kind: str, at: datetime, data: dict[str, object]) -> bytes:
 
 
 def checkout_events(
-    customer_id: str, at: datetime, *, paid: bool, window: str = "virtual_account"
+    customer_id: str,
+    at: datetime,
+    *,
+    paid: bool,
+    window: str = "virtual_account",
+    after_s: float = 3600,
 ) -> Iterator[tuple[str, bytes]]:
     """One checkout's life: confirmed, placed, and (unless it is never paid) pending, paid."""
     checkout_id = str(uuid.uuid4())
@@ -74,7 +79,7 @@ def checkout_events(
         "payment_method": window,
     }
     yield "payment", event("marketplace.payment.updated", at, payment | {"status": "pending"})
-    later = at + timedelta(hours=1)
+    later = at + timedelta(seconds=after_s)
     yield (
         "payment",
         event(
