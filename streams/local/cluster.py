@@ -12,11 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from streams.local.config import Ports, broker_properties, java_options, write_properties
+from streams.local.config import (
+    Ports,
+    broker_properties,
+    java_options,
+    scram,
+    speaks_tls,
+    write_properties,
+)
 from streams.local.faults import LocalKafkaError
 from streams.local.jars import ensure_jars
 from streams.local.java import java_program
-from streams.local.node import Node
+from streams.local.node import Files, Node
 from streams.local.paths import LOCK_NAME, demand_space, make_dir, try_lock
 from streams.local.probe import HOST, free_port, port_is_free
 
@@ -47,6 +54,7 @@ class LocalKafka:
         heap_mib: int = 512,
         quick_start: bool = True,
         extra: Mapping[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Describe a cluster; nothing happens before `start` or `with`.
@@ -54,7 +62,8 @@ class LocalKafka:
         data: directory of topics and logs, made if missing; None is a temporary one.
         port: of the first node, the others have the next ones; 0 means free ports.
         quick_start: False for benchmarks (see config.java_options).
-        extra: broker settings beyond, or instead of, those of config.py.
+        extra: broker settings beyond, or instead of, those of config.py; clients may need TLS then.
+        users: name -> password, for SCRAM-SHA-512; known from the first start of the data on.
         say: gets short lines about what takes long.
         """
         self._given = data
@@ -63,6 +72,7 @@ class LocalKafka:
         self._heap_mib = heap_mib
         self._quick_start = quick_start
         self._extra = dict(extra or {})
+        self._users = dict(users or {})
         self._say = say
         self._lock: IO[str] | None = None
         self.data = Path() if data is None else data.absolute()
@@ -190,11 +200,12 @@ class LocalKafka:
             command = [str(java), *options, "-cp", class_path]
             properties = home / "server.properties"
             main = [*command, "kafka.Kafka", str(properties)]
-            node = Node(number=number, port=ports[number - 1].broker, home=home, java=main)
-            node.end_orphan()
             settings = broker_properties(
-                node=number, ports=ports, log_dir=node.files.log_dir, extra=self._extra
+                node=number, ports=ports, log_dir=Files(home).log_dir, extra=self._extra
             )
+            port, tls = ports[number - 1].broker, speaks_tls(settings)
+            node = Node(number=number, port=port, home=home, java=main, tls=tls)
+            node.end_orphan()
             write_properties(properties, settings)
             self.nodes.append(node)
             if not (node.files.log_dir / "meta.properties").exists():
@@ -207,6 +218,8 @@ class LocalKafka:
 
     def _format(self, node: Node, command: list[str]) -> subprocess.Popen[bytes]:
         tool = ["kafka.tools.StorageTool", "format", "-g", "-t", self._cluster_id()]
+        for name, password in self._users.items():
+            tool += ["-S", scram(name, password)]
         with node.files.log.open("ab") as log:
             return subprocess.Popen(
                 [*command, *tool, "-c", str(node.files.properties)],

@@ -1,5 +1,8 @@
 """What a local broker is told: everything small and quick, all on the loopback interface."""
 
+import base64
+import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,13 @@ class Ports:
     broker: int
     controller: int
 
+
+CLIENTS = "CLIENTS"
+"""Name of the listener on a node's port, for clients and between brokers. Protocols are extra
+settings, such as listener.security.protocol.map=CLIENTS:SASL_SSL,CONTROLLER:SSL."""
+
+SCRAM_ROUNDS = 4096
+"""The fewest that Kafka takes; passwords here are a test's."""
 
 INTERNAL_PARTITIONS = 8
 """Of the offsets and the transaction topic; Kafka's default of 50 makes the first use slow."""
@@ -31,11 +41,11 @@ def broker_properties(
         "process.roles": "broker,controller",
         "node.id": str(node),
         "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://{HOST}:{own.broker},CONTROLLER://{HOST}:{own.controller}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{own.broker}",
+        "listeners": f"{CLIENTS}://{HOST}:{own.broker},CONTROLLER://{HOST}:{own.controller}",
+        "advertised.listeners": f"{CLIENTS}://{HOST}:{own.broker}",
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "inter.broker.listener.name": CLIENTS,
+        "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{CLIENTS}:PLAINTEXT",
         "log.dirs": str(log_dir),
         "auto.create.topics.enable": "false",
         "default.replication.factor": str(replication),
@@ -63,9 +73,29 @@ def broker_properties(
     return properties
 
 
+def speaks_tls(properties: Mapping[str, str]) -> bool:
+    """Whether clients of these brokers need TLS."""
+    protocols = properties["listener.security.protocol.map"].split(",")
+    return any(each.startswith(f"{CLIENTS}:") and each.endswith("SSL") for each in protocols)
+
+
+def scram(user: str, password: str) -> str:
+    """What the storage tool is told of a user: salted, because arguments can be seen by others."""
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, SCRAM_ROUNDS)
+    fields = {
+        "name": user,
+        "iterations": str(SCRAM_ROUNDS),
+        "salt": f'"{base64.b64encode(salt).decode()}"',
+        "saltedpassword": f'"{base64.b64encode(salted).decode()}"',
+    }
+    return f"SCRAM-SHA-512=[{','.join(f'{key}={value}' for key, value in fields.items())}]"
+
+
 def write_properties(path: Path, properties: Mapping[str, str]) -> None:
     """Write a Java properties file; back-slashes of a path are doubled."""
     lines = (f"{key}={value}\n" for key, value in properties.items())
+    path.touch(mode=0o600)  # extra settings may hold passwords
     path.write_text("".join(lines).replace("\\", "\\\\"))
 
 

@@ -48,9 +48,11 @@ class Files:
 class Node:
     """A broker of a LocalKafka; made by it, not by you."""
 
-    def __init__(self, *, number: int, port: int, home: Path, java: list[str]) -> None:
+    def __init__(self, *, number: int, port: int, home: Path, java: list[str], tls: bool) -> None:
+        """`tls` is about its port for clients."""
         self.number = number
         self.port = port
+        self.tls = tls
         self.files = Files(home)
         self._java = java
         self._process: Leashed | None = None
@@ -74,7 +76,7 @@ class Node:
 
     def wait_ready(self, *, deadline: float) -> None:
         """Return when the broker answers; LocalKafkaError with its last words when it ended."""
-        while not answers(self.port):
+        while not answers(self.port, tls=self.tls):
             if self.pid is None:
                 message = f"Kafka ended while it was starting:\n{self.last_words()}"
                 raise LocalKafkaError(message)

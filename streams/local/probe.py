@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 from pathlib import Path
@@ -40,10 +41,18 @@ def free_port() -> int:
     raise OSError(message)
 
 
-def answers(port: int, *, timeout_s: float = 1.0) -> bool:
-    """Whether a Kafka broker on the port answers requests: the moment clients can work with it."""
+def answers(port: int, *, tls: bool = False, timeout_s: float = 1.0) -> bool:
+    """Whether a Kafka broker on the port answers requests: the moment clients can work with it.
+
+    With `tls` no certificate is checked: nothing is sent that anybody may not see.
+    """
     try:
-        with socket.create_connection((HOST, port), timeout=timeout_s) as connection:
+        with contextlib.ExitStack() as stack:
+            plain = socket.create_connection((HOST, port), timeout=timeout_s)
+            connection: socket.socket = stack.enter_context(plain)
+            if tls:
+                unchecked = ssl._create_unverified_context()
+                connection = stack.enter_context(unchecked.wrap_socket(plain))
             connection.sendall(struct.pack(">i", len(_API_VERSIONS)) + _API_VERSIONS)
             reply = b""
             while len(reply) < 10:

@@ -225,6 +225,7 @@ class Flow:
         self.started_ms = 0
         self.sent = 0
         self._error: BaseException | None = None
+        self._over = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> Self:
@@ -242,6 +243,11 @@ class Flow:
         if self._error is not None:
             raise self._error
 
+    def stop(self) -> None:
+        """Sends no more, and waits until what was sent is acknowledged."""
+        self._over = True
+        self.join()
+
     def _run(self) -> None:
         try:
             asyncio.run(self._send())
@@ -250,7 +256,7 @@ class Flow:
 
     async def _send(self) -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self.stage.kafka.bootstrap,
+            **self.stage.kafka.client,
             enable_idempotence=True,
             max_request_size=4 * 1024 * 1024,
             linger_ms=5,
@@ -263,6 +269,8 @@ class Flow:
                 ahead = start + step.at_ms - int(time.time() * 1000)
                 if ahead > 0:
                     await asyncio.sleep(ahead / 1000)
+                if self._over:
+                    break
                 record = step.make(start)
                 futures.append(
                     await producer.send(

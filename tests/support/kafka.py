@@ -39,8 +39,10 @@ class Sent:
 class Kafka:
     """A cluster as tests use it. Names are theirs alone: `unique` once per test."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, **security: Any) -> None:
+        """`security`: options of every client, for a broker that demands TLS or a password."""
         self.bootstrap = bootstrap
+        self.client: dict[str, Any] = {"bootstrap_servers": bootstrap, **security}
         self._numbers = itertools.count(1)
         self._run = uuid.uuid4().hex[:6]
 
@@ -62,7 +64,7 @@ class Kafka:
                 if code:
                     raise for_code(code)(f"{name}: {message}")
 
-        self._with_admin(act)
+        self.administer(act)
 
     def delete(self, *topics: str) -> None:
         """Remove topics, for tests about topics that go away."""
@@ -70,7 +72,7 @@ class Kafka:
         async def act(admin: AIOKafkaAdminClient) -> None:
             await admin.delete_topics(list(topics))
 
-        self._with_admin(act)
+        self.administer(act)
 
     def topics(self) -> set[str]:
         """The names of all topics."""
@@ -78,7 +80,7 @@ class Kafka:
         async def act(admin: AIOKafkaAdminClient) -> set[str]:
             return set(await admin.list_topics())
 
-        return self._with_admin(act)
+        return self.administer(act)
 
     def produce(
         self,
@@ -95,7 +97,7 @@ class Kafka:
 
         async def act() -> list[tuple[int, int]]:
             producer = AIOKafkaProducer(
-                bootstrap_servers=self.bootstrap,
+                **self.client,
                 transactional_id=transactional_id,
                 enable_idempotence=True,
                 max_request_size=4 * 1024 * 1024,
@@ -132,7 +134,7 @@ class Kafka:
 
         async def act() -> list[ConsumerRecord]:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self.bootstrap,
+                **self.client,
                 isolation_level="read_committed" if committed else "read_uncommitted",
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
@@ -152,7 +154,7 @@ class Kafka:
 
         async def act() -> dict[tuple[str, int], int]:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self.bootstrap,
+                **self.client,
                 isolation_level="read_committed" if committed else "read_uncommitted",
             )
             await consumer.start()
@@ -164,9 +166,11 @@ class Kafka:
 
         return run(act())
 
-    def _with_admin(self, act: Any) -> Any:
+    def administer(self, act: Any) -> Any:
+        """Awaits `act(admin client)`, for what has no call here."""
+
         async def whole() -> Any:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+            admin = AIOKafkaAdminClient(**self.client)
             await admin.start()
             try:
                 return await act(admin)

@@ -33,7 +33,7 @@ def test_three_nodes_keep_three_copies_and_demand_two() -> None:
     assert made["node.id"] == "2"
     assert made["transaction.state.log.replication.factor"] == "3"
     assert made["min.insync.replicas"] == "2"
-    assert made["listeners"] == "PLAINTEXT://127.0.0.1:3,CONTROLLER://127.0.0.1:4"
+    assert made["listeners"] == "CLIENTS://127.0.0.1:3,CONTROLLER://127.0.0.1:4"
     assert made["controller.quorum.voters"].count("@") == 3
 
 
