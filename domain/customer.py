@@ -104,7 +104,7 @@ class Checkout(Struct, array_like=True, gc=False):
     """Greatest event time told of it."""
     standing: Standing = Standing.NEW
     dated_ms: int | None = None
-    """The date of the strike it is."""
+    """The date of the strike that it is, or would be (rows 10 and 11)."""
     leaves_day: int = 0
     """The first UTC day (since 1970) on which that strike no longer counts."""
     due_ms: int = 0

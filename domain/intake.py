@@ -141,15 +141,18 @@ def _is_past(customer: Customer, checkout: Checkout | None, at_ms: int, desk: De
 
 def _check_open(customer: Customer, event: CheckoutConfirmed, desk: Desk) -> None:
     """Counts the open checkouts, judging those whose facts came since they were last judged."""
-    cases = [
-        read(c, c.confirmed, policy=desk.policy)
+    unsettled = [
+        (c, c.confirmed)
         for c in customer.checkouts
         if c.confirmed is not None and c.standing in (Standing.NEW, Standing.OPEN)
     ]
-    still_open = sum(
-        standing_of(case, now_ms=desk.now_ms, policy=desk.policy).standing is Standing.OPEN
-        for case in cases
-    )
+    if len(unsettled) < desk.policy.caps.open_checkouts:
+        return
+    still_open = 0
+    for checkout, confirmed in unsettled:
+        case = read(checkout, confirmed, policy=desk.policy)
+        judgement = standing_of(case, now_ms=desk.now_ms, policy=desk.policy)
+        still_open += judgement.standing is Standing.OPEN
     if still_open >= desk.policy.caps.open_checkouts:
         raise _limit(event, f"more than {desk.policy.caps.open_checkouts} open checkouts")
 

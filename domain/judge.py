@@ -27,8 +27,8 @@ from domain.flush import Output, Stats
 from domain.past import age, fold, past_due_ms
 from domain.policy import Policy
 from domain.reminders import DueStep, Plan, next_step_ms, reached_unseen, send, take_due
-from domain.standing import Judgement, standing_of
-from domain.strikes import figures, leaves_day
+from domain.standing import Judgement, standings_of
+from domain.strikes import Figures, figures, leaves_day
 
 _UNSETTLED = (Standing.NEW, Standing.OPEN)
 _KEPT = (Standing.NEW, Standing.OPEN, Standing.UNPAID)
@@ -136,12 +136,14 @@ def _note_news(customer: Customer, news: Mapping[str, int | None], session: Sess
     if not announced:
         return
     within_ms = session.policy.verdict.superseded_within_ms
+    fresh = [
+        (c, at_ms) for c in customer.checkouts if (at_ms := news.get(c.checkout_id)) is not None
+    ]
     for checkout, said in announced:
         if news.get(checkout.checkout_id) is not None and session.now_ms > 0:
             said.policy_version = session.policy.version
-        for other in customer.checkouts:
-            at_ms = news.get(other.checkout_id)
-            if at_ms is not None and (other is checkout or _share_cart(other, checkout, within_ms)):
+        for other, at_ms in fresh:
+            if other is checkout or _share_cart(other, checkout, within_ms):
                 said.news_ms = at_ms if said.news_ms is None else max(said.news_ms, at_ms)
 
 
@@ -166,28 +168,20 @@ def _standings(
         for c in docket
         if c.confirmed is not None
     ]
-    judged: list[_Judged] = []
+    judgements = standings_of(cases, now_ms=now_ms, policy=policy)
+    judged = [_Judged(case, judgement) for case, judgement in zip(cases, judgements, strict=True)]
     former: dict[str, Standing] = {}
-    for case in cases:
-        cart: list[Case] = []
-        cart_id = case.confirmed.cart_id
-        if cart_id is not None and len(cases) > 1:
-            cart = [other for other in cases if other.confirmed.cart_id == cart_id]
-        judgement = standing_of(case, now_ms=now_ms, policy=policy, cart=cart)
-        judged.append(_Judged(case, judgement))
     for entry in judged:
         checkout, judgement = entry.case.checkout, entry.judgement
         standing = judgement.standing
         if checkout.standing is not standing:
             former[checkout.checkout_id] = checkout.standing
             checkout.standing = standing
+        checkout.dated_ms, checkout.leaves_day = judgement.dated_ms, 0
         if standing is Standing.UNPAID and judgement.dated_ms is not None:
-            checkout.dated_ms = judgement.dated_ms
             checkout.leaves_day = leaves_day(
                 judgement.dated_ms, cod=entry.case.method == COD, policy=policy
             )
-        else:
-            checkout.dated_ms, checkout.leaves_day = None, 0
     return judged, former
 
 
@@ -198,6 +192,7 @@ def _verdicts(
     policy, stats = session.policy, session.stats
     outputs: list[tuple[int, Output]] = []
     today = session.now_ms // DAY_MS
+    of_day: dict[int, Figures] = {}
     for entry in judged:
         case, judgement = entry.case, entry.judgement
         checkout, said = case.checkout, case.checkout.said
@@ -208,7 +203,7 @@ def _verdicts(
                 continue  # said already, or it would be forgotten already
             sequence = said.sequence + 1 if said is not None else 1
             checkout.said = Said(sequence, dated_ms, policy.version)
-            at = figures(customer.checkouts, customer.past, day=dated_ms // DAY_MS, policy=policy)
+            at = _figures_on(dated_ms // DAY_MS, of_day, customer, policy)
             stats.detected += 1
             outputs.append(
                 (dated_ms, announce.detected(customer_id, case, judgement, sequence, at, policy))
@@ -217,7 +212,7 @@ def _verdicts(
             at_ms = said.verdict_ms if said.news_ms is None else said.news_ms
             checkout.said = Said(said.sequence, None, policy.version)
             cause = announce.cause_of(case, judgement)
-            at = figures(customer.checkouts, customer.past, day=today, policy=policy)
+            at = _figures_on(today, of_day, customer, policy)
             stats.withdrawn[cause] = stats.withdrawn.get(cause, 0) + 1
             outputs.append(
                 (at_ms, announce.withdrawn(customer_id, checkout, said, cause, at_ms, at, policy))
@@ -225,6 +220,13 @@ def _verdicts(
     if len(outputs) > 1:
         outputs.sort(key=lambda told: told[0])
     return [output for _, output in outputs]
+
+
+def _figures_on(day: int, known: dict[int, Figures], customer: Customer, policy: Policy) -> Figures:
+    """Counted once a day: a customer may have hundreds of verdicts of one day."""
+    if day not in known:
+        known[day] = figures(customer.checkouts, customer.past, day=day, policy=policy)
+    return known[day]
 
 
 def _reminders(
@@ -258,8 +260,8 @@ def _reminders(
 def _forget(customer: Customer, judged: list[_Judged], session: Session) -> None:
     """Lets go of what is over, noting first what other standings rest on."""
     policy, stats = session.policy, session.stats
-    over = [entry for entry in judged if _is_over(entry, session)]
-    gone = {id(entry.case.checkout) for entry in over}
+    over = [entry.case.checkout for entry in judged if _is_over(entry, session)]
+    gone = {id(checkout) for checkout in over}
     for checkout in customer.checkouts:
         if checkout.confirmed is None:
             checkout.due_ms = checkout.newest_ms + policy.retention.orphan_ms
@@ -267,19 +269,18 @@ def _forget(customer: Customer, judged: list[_Judged], session: Session) -> None
                 gone.add(id(checkout))
     if len(customer.checkouts) > policy.caps.settled_checkouts:
         over += _beyond_cap(customer, gone, session)
-        gone.update(id(entry.case.checkout) for entry in over)
+        gone.update(id(checkout) for checkout in over)
     if not gone:
         return
-    for entry in over:
-        case = entry.case
-        if entry.judgement.standing in BOUGHT:
-            customer.past = fold(customer.past, case.checkout, case.confirmed)
-        for other in customer.checkouts:
-            if id(other) not in gone and _share_cart(
-                other, case.checkout, policy.verdict.superseded_within_ms
-            ):
-                _note_forgotten(other, case.checkout, entry.judgement)
     customer.checkouts = [c for c in customer.checkouts if id(c) not in gone]
+    for checkout in over:
+        bought = checkout.standing in BOUGHT
+        if bought and checkout.confirmed is not None:
+            customer.past = fold(customer.past, checkout, checkout.confirmed)
+        if bought or checkout.dated_ms is not None:
+            for other in customer.checkouts:
+                if _share_cart(other, checkout, policy.verdict.superseded_within_ms):
+                    _note_forgotten(other, checkout)
     stats.forgotten += len(gone)
 
 
@@ -297,38 +298,32 @@ def _is_over(entry: _Judged, session: Session) -> bool:
     return checkout.newest_ms + session.policy.retention.settled_ms <= session.forget_ms
 
 
-def _beyond_cap(customer: Customer, gone: set[int], session: Session) -> list[_Judged]:
+def _beyond_cap(customer: Customer, gone: set[int], session: Session) -> list[Checkout]:
     """The oldest settled checkouts beyond those that are kept."""
-    policy = session.policy
     left = [
-        c
+        (c.confirmed.at_ms, c.checkout_id, c)
         for c in customer.checkouts
         if c.confirmed is not None
         and c.standing not in _KEPT
         and id(c) not in gone
         and (c.said is None or c.said.verdict_ms is None)
     ]
-    left.sort(key=lambda c: (c.confirmed.at_ms if c.confirmed else 0, c.checkout_id))
-    over: list[_Judged] = []
-    for checkout in left[: max(0, len(left) - policy.caps.settled_checkouts)]:
-        assert checkout.confirmed is not None
-        case = read(checkout, checkout.confirmed, policy=policy, incidents=session.incidents)
-        judgement = standing_of(case, now_ms=session.now_ms, policy=policy)
-        over.append(_Judged(case, judgement))
-        customer.folded_until_ms = max(customer.folded_until_ms, checkout.confirmed.at_ms)
-        session.stats.folded += 1
-    return over
+    beyond = len(left) - session.policy.caps.settled_checkouts
+    if beyond <= 0:
+        return []
+    left.sort(key=lambda entry: entry[:2])
+    customer.folded_until_ms = max(customer.folded_until_ms, left[beyond - 1][0])
+    session.stats.folded += beyond
+    return [checkout for _, _, checkout in left[:beyond]]
 
 
-def _note_forgotten(checkout: Checkout, gone: Checkout, judgement: Judgement) -> None:
+def _note_forgotten(checkout: Checkout, gone: Checkout) -> None:
     note = checkout.forgotten or Forgotten()
-    if judgement.standing in BOUGHT:
+    if gone.standing in BOUGHT:
         note.bought = True
-    elif judgement.dated_ms is not None:
-        strike = (judgement.dated_ms, gone.checkout_id)
+    elif gone.dated_ms is not None:
+        strike = (gone.dated_ms, gone.checkout_id)
         note.strike = strike if note.strike is None else min(note.strike, strike)
-    else:
-        return
     checkout.forgotten = note
 
 

@@ -1,11 +1,13 @@
 """The decision table: where a checkout stands at `now`.
 
 `standing_of` is the table itself, top to bottom, first match wins; each line names its row.
-The words it uses are explained in `case.py`.
+The words it uses are explained in `case.py`. `standings_of` asks it about all checkouts of a
+customer, after finding out what those of one cart are to each other.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -26,19 +28,39 @@ class Judgement(Struct, frozen=True, gc=False):
     """It stands so only while `now` is before this moment."""
 
 
-def standing_of(  # noqa: C901 - the table must be read in one piece
-    case: Case,
-    *,
-    now_ms: int,
-    policy: Policy,
-    cart: Sequence[Case] = (),
-    among_strikes: bool = True,
-) -> Judgement:
-    """The standing of `case` at `now_ms` (reaching a moment is enough: `now >= moment`).
+class Cart(Struct, frozen=True, gc=False):
+    """What rows 5 and 10 ask about the checkouts of one cart. One confirmed more than `within_ms`
+    from a checkout is none of its cart. A checkout may be asked about itself: whoever gets to row
+    5 was not bought, and no strike is earlier than itself."""
 
-    `cart`: all cases of the customer with the same cart_id; too far away ones are passed over.
-    `among_strikes=False` leaves row 10 out: it asks whether the checkout would be a strike.
-    """
+    within_ms: int
+    bought: list[int]
+    """When those paid or presumed paid were confirmed, ascending."""
+    strikes: list[tuple[int, str, int]] = []
+    """Date, checkout_id and confirmation of those that would be strikes by rows 1-9, overturned
+    or not, ascending."""
+
+    def was_bought(self, case: Case) -> bool:
+        """Another checkout of the cart was bought."""
+        bought, at_ms = self.bought, case.confirmed.at_ms
+        nearest = bisect_left(bought, at_ms - self.within_ms)
+        return nearest < len(bought) and bought[nearest] <= at_ms + self.within_ms
+
+    def struck_before(self, case: Case, dated_ms: int) -> bool:
+        """Another one would be a strike with an earlier date (ties: smaller checkout_id)."""
+        mine, at_ms = (dated_ms, case.checkout.checkout_id), case.confirmed.at_ms
+        for strike_ms, checkout_id, other_ms in self.strikes:
+            if (strike_ms, checkout_id) >= mine:
+                return False
+            if abs(other_ms - at_ms) <= self.within_ms:
+                return True
+        return False
+
+
+def standing_of(  # noqa: C901 - the table must be read in one piece
+    case: Case, *, now_ms: int, policy: Policy, cart: Cart | None = None
+) -> Judgement:
+    """The standing of `case` at `now_ms` (reaching a moment is enough: `now >= moment`)."""
     if case.method == COD:
         # c1 every order cancelled and none ever refused by the buyer
         if case.all_cancelled and case.refused_ms is None:
@@ -83,10 +105,7 @@ def standing_of(  # noqa: C901 - the table must be read in one piece
         return Judgement(Standing.PRESUMED_PAID, "4")
     # 5 another checkout of the same cart was bought
     forgotten = case.checkout.forgotten
-    neighbours = _neighbours(case, cart, policy) if cart else []
-    if (forgotten is not None and forgotten.bought) or any(
-        standing_of(other, now_ms=now_ms, policy=policy).standing in BOUGHT for other in neighbours
-    ):
+    if (cart is not None and cart.was_bought(case)) or (forgotten is not None and forgotten.bought):
         return Judgement(Standing.SUPERSEDED, "5")
     # 6 there is still time
     if now_ms < verdict_ms:
@@ -101,12 +120,12 @@ def standing_of(  # noqa: C901 - the table must be read in one piece
     if case.held:
         return Judgement(Standing.HELD, "9")
     # 10 another checkout of the same cart would be a strike with an earlier date
-    if among_strikes:
-        mine = (verdict_ms, case.checkout.checkout_id)
-        earlier = [] if forgotten is None or forgotten.strike is None else [forgotten.strike]
-        earlier += _strikes(neighbours, cart, now_ms=now_ms, policy=policy)
-        if any(strike < mine for strike in earlier):
-            return Judgement(Standing.SUPERSEDED, "10", verdict_ms)
+    if (cart is not None and cart.struck_before(case, verdict_ms)) or (
+        forgotten is not None
+        and forgotten.strike is not None
+        and forgotten.strike < (verdict_ms, case.checkout.checkout_id)
+    ):
+        return Judgement(Standing.SUPERSEDED, "10", verdict_ms)
     # 11 a person decided
     if case.checkout.overturned is not None:
         return Judgement(Standing.OVERTURNED, "11", verdict_ms)
@@ -114,27 +133,45 @@ def standing_of(  # noqa: C901 - the table must be read in one piece
     return Judgement(Standing.UNPAID, "12", verdict_ms)
 
 
-def _neighbours(case: Case, cart: Sequence[Case], policy: Policy) -> list[Case]:
-    """The other checkouts of the cart confirmed within 24 h either side (inclusive)."""
-    within_ms, at_ms = policy.verdict.superseded_within_ms, case.confirmed.at_ms
-    return [
-        other
-        for other in cart
-        if other.checkout is not case.checkout and abs(other.confirmed.at_ms - at_ms) <= within_ms
-    ]
+def standings_of(cases: Sequence[Case], *, now_ms: int, policy: Policy) -> list[Judgement]:
+    """The standings of a customer's checkouts, in their order. Of every cart that one of them
+    names all must be there."""
+    judged = [standing_of(case, now_ms=now_ms, policy=policy) for case in cases]
+    if len(cases) == 1:
+        return judged
+    carts: dict[str, list[int]] = {}
+    for index, case in enumerate(cases):
+        if case.confirmed.cart_id is not None:
+            carts.setdefault(case.confirmed.cart_id, []).append(index)
+    for indexes in carts.values():
+        if len(indexes) > 1:
+            _judge_cart(cases, judged, indexes, now_ms=now_ms, policy=policy)
+    return judged
 
 
-def _strikes(
-    neighbours: Sequence[Case], cart: Sequence[Case], *, now_ms: int, policy: Policy
-) -> list[tuple[int, str]]:
-    """(date, checkout_id) of those that would be strikes, overturned or not."""
-    return [
-        (judged.dated_ms, other.checkout.checkout_id)
-        for other in neighbours
-        if (
-            judged := standing_of(
-                other, now_ms=now_ms, policy=policy, cart=cart, among_strikes=False
-            )
-        ).dated_ms
-        is not None
-    ]
+def _judge_cart(
+    cases: Sequence[Case],
+    judged: list[Judgement],
+    indexes: list[int],
+    *,
+    now_ms: int,
+    policy: Policy,
+) -> None:
+    """Judges the checkouts at `indexes`, until now `judged` each alone, as one cart: first what
+    was bought is known, by that what would be strikes, by that where all stand. The table is asked
+    at most twice more about each, however many they are."""
+    within_ms = policy.verdict.superseded_within_ms
+    bought = sorted(cases[i].confirmed.at_ms for i in indexes if judged[i].standing in BOUGHT)
+    if bought:
+        cart = Cart(within_ms, bought)
+        for i in indexes:
+            judged[i] = standing_of(cases[i], now_ms=now_ms, policy=policy, cart=cart)
+    strikes = sorted(
+        (dated_ms, cases[i].checkout.checkout_id, cases[i].confirmed.at_ms)
+        for i in indexes
+        if (dated_ms := judged[i].dated_ms) is not None
+    )
+    if len(strikes) > 1:
+        cart = Cart(within_ms, bought, strikes)
+        for i in indexes:
+            judged[i] = standing_of(cases[i], now_ms=now_ms, policy=policy, cart=cart)

@@ -16,7 +16,7 @@ from domain.flush import Flush, Stats
 from domain.intake import Desk, tell
 from domain.ledger import Ledger
 from domain.policy import DEFAULT_POLICY, Policy
-from domain.standing import Judgement, standing_of
+from domain.standing import Judgement, standings_of
 from schemas.events import (
     CheckoutCancelled,
     CheckoutCancelledData,
@@ -209,10 +209,12 @@ def judged(
     cases = [
         read(c, c.confirmed, policy=policy) for c in customer.checkouts if c.confirmed is not None
     ]
-    case = next(c for c in cases if c.checkout.checkout_id == checkout)
-    cart_id = case.confirmed.cart_id
-    cart = [c for c in cases if cart_id is not None and c.confirmed.cart_id == cart_id]
-    return standing_of(case, now_ms=now, policy=policy, cart=cart)
+    judgements = standings_of(cases, now_ms=now, policy=policy)
+    return next(
+        judgement
+        for case, judgement in zip(cases, judgements, strict=True)
+        if case.checkout.checkout_id == checkout
+    )
 
 
 def standing(*events: InputEvent, now: int, **options: Any) -> tuple[str, str]:

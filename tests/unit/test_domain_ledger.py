@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 from zlib import crc32
 
@@ -13,6 +14,7 @@ from domain import judge as judging
 from domain.customer import NEVER_MS, Customer, decode, due_of, encode, open_of
 from domain.ledger import Ledger
 from domain.policy import DEFAULT_POLICY, Policy
+from domain.strikes import Figures, figures
 from schemas.faults import RejectRecord
 from tests.unit.domain_builders import (
     AWAKE,
@@ -513,6 +515,36 @@ def test_forgetting_a_purchase_does_not_bring_back_what_it_superseded() -> None:
     assert shop.standings() == {"k1": "superseded"}
     shop.tell(misplaced(at=T0, checkout="k1"))
     assert shop.standings() == {"k1": "superseded"}
+
+
+def test_folding_beyond_the_cap_notes_the_standing_a_checkout_has_in_its_cart() -> None:
+    shop = Shop(policy=caps(settled_checkouts=2))
+    shop.tell(confirmed("k1", cart_id="c", pay_by=T0 + 60 * HOUR, **ALLOWED))
+    shop.tell(confirmed("k2", at=T0 + 20 * HOUR, cart_id="c", **ALLOWED))
+    shop.tell(confirmed("k3", at=T0 + 40 * HOUR, cart_id="c"), now=T0 + 40 * HOUR)
+    shop.tell(payment("paid", at=T0 + 41 * HOUR, checkout="k3"))
+    assert shop.standings() == {"k1": "open", "k2": "superseded", "k3": "paid"}
+    shop.at(T0 + 121 * HOUR)  # by now k2 alone would be a strike
+    events = [confirmed("k4", at=T0 + 121 * HOUR), payment("paid", at=shop.now, checkout="k4")]
+    shop.tell(*events)
+    assert shop.standings() == {"k1": "open", "k3": "paid", "k4": "paid"}
+    (detected,) = said(shop.at(T0 + 156 * HOUR), "detected")
+    assert (detected["checkout_id"], detected["rule"]) == ("k1", "12")
+
+
+def test_many_verdicts_of_one_day_count_the_customer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, counted = Shop(), Counter[int]()
+
+    def counting(*args: Any, day: int, **options: Any) -> Figures:
+        counted[day] += 1
+        return figures(*args, day=day, **options)
+
+    monkeypatch.setattr(judging, "figures", counting)
+    shop.tell(*(confirmed(f"k{i}", **ALLOWED) for i in range(60)))
+    outputs = said(shop.at(VERDICT), "detected")
+    assert {detected["strikes"] for detected in outputs} == {60}
+    assert len(outputs) == 60
+    assert max(counted.values()) <= 2  # once for all verdicts, once for the advice
 
 
 def test_forgetting_a_strike_does_not_bring_back_what_it_superseded() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
-from domain.case import Incident, read
+from domain.case import Case, Incident, read
 from domain.policy import DEFAULT_POLICY
+from domain.standing import Judgement, standing_of
 from schemas.events import InputEvent, OrderShare
 from tests.unit.domain_builders import (
     DAY,
@@ -341,6 +345,45 @@ def test_a_refused_cod_checkout_of_the_cart_supersedes_a_later_strike() -> None:
     cod = confirmed("k0", at=T0 - 1, cart_id="cart", method="cod")
     refused = order("refused", at=VERDICT - 1, by="buyer", checkout="k0")
     assert standing(confirmed(cart_id="cart"), cod, refused, now=VERDICT) == ("superseded", "10")
+
+
+@pytest.mark.parametrize("unlike", [0, 1])
+def test_only_checkouts_within_a_day_of_each_other_are_one_cart_in_row_10(unlike: int) -> None:
+    earlier = confirmed("k0", at=T0 - DAY - unlike, cart_id="cart")
+    expected = ("superseded", "10") if unlike == 0 else ("unpaid", "12")
+    assert standing(confirmed(cart_id="cart"), earlier, now=VERDICT) == expected
+
+
+def test_what_row_5_superseded_is_no_strike_that_row_10_could_compare() -> None:
+    events = [
+        confirmed("k0", at=T0 - 30 * HOUR, cart_id="cart"),
+        payment("paid", at=T0 - 29 * HOUR, checkout="k0"),
+        confirmed("k1", at=T0 - 10 * HOUR, cart_id="cart"),
+        confirmed("k2", cart_id="cart"),
+    ]
+    assert standing(*events, now=VERDICT, checkout="k1") == ("superseded", "5")
+    assert standing(*events, now=VERDICT, checkout="k2") == ("unpaid", "12")
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_the_table_is_asked_at_most_three_times_of_each_checkout_of_a_cart(
+    monkeypatch: pytest.MonkeyPatch, *, paid: bool
+) -> None:
+    asked: Counter[str] = Counter()
+
+    def counting(case: Case, **options: Any) -> Judgement:
+        asked[case.checkout.checkout_id] += 1
+        return standing_of(case, **options)
+
+    monkeypatch.setattr("domain.standing.standing_of", counting)
+    events: list[InputEvent] = [
+        confirmed(f"k{i:03}", at=T0 + i * 30 * MINUTE, cart_id="cart") for i in range(100)
+    ]
+    if paid:
+        events.append(payment("paid", at=T0, checkout="k000"))
+    assert standing(*events, now=T0 + 30 * DAY, checkout="k099") == ("superseded", "10")
+    assert len(asked) == 100
+    assert max(asked.values()) <= 3
 
 
 # 7, 8, 9, 11
