@@ -53,7 +53,8 @@ def demo(
     *,
     workers: Annotated[int, typer.Option(min=1, max=8, help="Workers sharing the load.")] = 1,
     seconds: Annotated[
-        int | None, typer.Option(min=10, help="How long the whole show takes, about.")
+        int | None,
+        typer.Option(min=10, help="How long the show takes, about; never less than 30 s."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed, the same marketplace.")] = None,
     score: Annotated[
@@ -70,6 +71,8 @@ def demo(
     """
 
     def body() -> int:
+        if score is not None:
+            _demand_writable(score, "--score")
         from streams.demo.stage import main
 
         return main(workers=workers, seconds=seconds, seed=seed, score=score, keep=keep, port=port)
@@ -374,7 +377,8 @@ def _end(body: Callable[[], int], *, extra: str = "") -> None:
     except KeyboardInterrupt:
         code = 130
     except OSError as error:
-        _say(str(error))
+        named = error.filename is not None and error.strerror
+        _say(f"{error.filename}: {error.strerror}" if named else str(error))
         code = FAILED
     raise typer.Exit(code)
 
@@ -389,6 +393,17 @@ def _settings(*, pretty: bool = False) -> Settings:
     for told in unknown_variables():
         say("setting.unknown", message=told)
     return settings
+
+
+def _demand_writable(file: Path, option: str) -> None:
+    """Wrong usage, told before the work rather than after it."""
+    try:
+        file.touch()
+        with file.open("ab"):  # touch is content with a directory
+            pass
+    except OSError as error:
+        message = f"{file} cannot be written: {error.strerror}; choose another file"
+        raise typer.BadParameter(message, param_hint=option) from None
 
 
 def _say(line: str) -> None:

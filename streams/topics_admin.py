@@ -179,7 +179,8 @@ def run(work: Coroutine[Any, Any, T], settings: Settings) -> T:
         return asyncio.run(work)
     except KafkaError as error:
         servers = settings.kafka_bootstrap_servers
-        raise ConnectionError(f"Kafka at {servers}: {error}") from error
+        where = "is it running there? HITRUN_KAFKA_BOOTSTRAP_SERVERS says where"
+        raise ConnectionError(f"Kafka at {servers}: {error}; {where}") from error
 
 
 # Comparing

@@ -21,6 +21,9 @@ from streams.demo.sentences import KINDS, SHORT_CAUSES, Sentence
 NARROW: Final = 64
 """Below this many columns the figures stand in two columns instead of four."""
 
+LOW: Final = 18
+"""Below this many rows there are no empty lines."""
+
 BORDER: Final = 2
 MOST_LINES: Final = 24
 REMEMBERED: Final = 100
@@ -126,9 +129,10 @@ class Screen:
     def _draw(self) -> Panel:
         width = max(20, self.console.size.width - 4)
         figures = self._figures(width)
-        above: list[RenderableType] = [self._head(), self._bar(), Text(""), figures]
-        above += [self._causes(width), Text("")]
-        below: list[RenderableType] = [Text(""), self._foot(width)]
+        airy: list[RenderableType] = [Text("")] if self.console.size.height >= LOW else []
+        above: list[RenderableType] = [self._head(), self._bar(), *airy, figures]
+        above += [self._causes(width), *airy]
+        below: list[RenderableType] = [*airy, self._foot(width)]
         taken = BORDER + len(above) - 1 + figures.row_count + len(below)
         room = max(3, min(self.console.size.height - 1 - taken, MOST_LINES))
         return Panel(

@@ -81,7 +81,11 @@ def simulate(
     try:
         asyncio.run(_send(settings, market, truth))
     except KafkaError as error:
-        _say(f"Kafka at {settings.kafka_bootstrap_servers} does not take it: {error}")
+        servers = settings.kafka_bootstrap_servers
+        _say(
+            f"Kafka at {servers} does not take it: {error}; is it running there? "
+            "HITRUN_KAFKA_BOOTSTRAP_SERVERS says where"
+        )
         return 1
     return 0
 

@@ -90,6 +90,10 @@ def test_help_does_not_import_the_runtime() -> None:
         ["replay", "x", "--until", "noon"],
         ["redrive", "a.dlq", "--dry-run", "--dump", "x"],
         ["simulate", "--share", "x"],
+        ["demo", "--seconds", "0"],
+        ["demo", "--seconds", "x"],
+        ["demo", "--score", "not-there/score.json"],
+        ["demo", "--score", "."],
     ],
 )
 def test_wrong_usage_is_2(arguments: list[str]) -> None:
@@ -141,7 +145,15 @@ def test_no_kafka_is_1_in_one_line_without_a_traceback() -> None:
     code, out, err = hitrun("topics", "check", kafka_bootstrap_servers="localhost:1")
     assert (code, out) == (1, "")
     assert "localhost:1" in err.splitlines()[-1]
+    assert "HITRUN_KAFKA_BOOTSTRAP_SERVERS" in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_a_place_where_nothing_can_be_written_is_1_and_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    code, out, err = hitrun("simulate", "--seconds=1", "--out", str(tmp_path / "taken" / "x"))
+    assert (code, out) == (1, "")
+    assert err == f"hitrun: {tmp_path}/taken/x: Not a directory\n"
 
 
 def test_the_version_is_one_word() -> None:
