@@ -23,6 +23,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 from faust.types.tables import CollectionT, TableManagerT
 from mode import Service
@@ -39,6 +40,13 @@ DRAIN_S = 5.0
 
 WATCHDOG_S = 60.0
 """Live lanes that do not poll, or have input and do not commit, for so long end the process."""
+
+KAFKA_GONE_S = 30.0
+"""A Kafka that answers nothing for so long ends the process: longer than a broker's restart or an
+election takes, shorter than the watchdog."""
+
+IDLE_MEASURE_S = 1.0
+"""How often a worker without open lanes asks whether Kafka is still there."""
 
 GROUP_COMMIT_S = 5.0
 
@@ -87,9 +95,11 @@ class Lanes(Service, TableManagerT):
         for table in self.data.values():
             await table.maybe_start()
         self._watermarks = AIOKafkaConsumer(
-            **self.options.kafka, isolation_level="read_uncommitted"
+            **self.options.kafka,
+            isolation_level="read_uncommitted",
+            request_timeout_ms=int(KAFKA_GONE_S * 1000),
         )
-        await self._watermarks.start()
+        await self._guard(self._watermarks.start())
         self._maker = Takeover(self.options, self._watermarks)
         for work in (self._measure(), self._watchdog(), self._group_offsets()):
             self.add_future(self._guard(work))
@@ -129,14 +139,16 @@ class Lanes(Service, TableManagerT):
 
     async def _drain(self) -> None:
         if self._takeover is not None:
-            await asyncio.wait([self._takeover])
+            _, unfinished = await asyncio.wait([self._takeover], timeout=DRAIN_S)
+            if unfinished:
+                raise RestartWorker(f"a takeover did not end within {DRAIN_S:.0f} s")
             self._takeover = None
         try:
             async with asyncio.timeout(DRAIN_S):
                 await self._stop_loops()
                 await asyncio.gather(*(lane.park() for lane in self.lanes.values()))
         except TimeoutError as error:
-            raise RestartWorker(f"a lane did not commit within {DRAIN_S} s") from error
+            raise RestartWorker(f"a lane did not commit within {DRAIN_S:.0f} s") from error
 
     async def on_rebalance(
         self,
@@ -160,7 +172,7 @@ class Lanes(Service, TableManagerT):
     async def on_stop(self) -> None:
         """SIGTERM: commit what is applied, close the producers."""
         self.on_partitions_revoked(set())
-        await self._drain()
+        await self._guard(self._drain())
         for lane in self.lanes.values():
             await lane.producer.stop()
         self.lanes.clear()
@@ -311,10 +323,13 @@ class Lanes(Service, TableManagerT):
 
     async def _measure(self) -> None:
         """Reads how far the inputs have grown, for all lanes at once."""
+        changelog = TopicPartition(self.options.topics.changelog, 0)
         while not self.should_stop:
             await asyncio.sleep(self.options.commit_interval_s)
             lanes = [lane for lane in self.lanes.values() if lane.open]
-            if not lanes or self._watermarks is None:
+            if not lanes:
+                await asyncio.sleep(IDLE_MEASURE_S)
+                await self._end_offsets([changelog])  # only to hear from Kafka
                 continue
             epoch, t0_ms = self.epoch, wall_ms()
             tps = {
@@ -324,7 +339,7 @@ class Lanes(Service, TableManagerT):
             }
             applied = {lane.partition: dict(lane.next) for lane in lanes}
             ends: dict[int, dict[Stream, int]] = {lane.partition: {} for lane in lanes}
-            for tp, end in (await self._watermarks.end_offsets(list(tps))).items():
+            for tp, end in (await self._end_offsets(list(tps))).items():
                 lane, stream = tps[tp]
                 ends[lane.partition][stream] = end
             if epoch != self.epoch:
@@ -333,6 +348,19 @@ class Lanes(Service, TableManagerT):
                 if lane.open:
                     lane.mark(t0_ms, ends[lane.partition], applied[lane.partition])
                     self._tell_hold(lane)
+
+    async def _end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        """High watermarks. Raises RestartWorker when Kafka is gone: nothing else would notice,
+        the clients try again for ever."""
+        assert self._watermarks is not None
+        try:
+            found: dict[TopicPartition, int] = await self._watermarks.end_offsets(tps)
+        except KafkaTimeoutError as error:
+            raise RestartWorker(
+                f"Kafka at {self.options.kafka['bootstrap_servers']} has not answered for "
+                f"{KAFKA_GONE_S:.0f} s"
+            ) from error
+        return found
 
     def _tell_hold(self, lane: Lane) -> None:
         held = lane.frontier.held

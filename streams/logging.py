@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+import time
+from collections import Counter
+from collections.abc import Callable, MutableMapping
 from enum import Enum
 from typing import Any, Final, Literal, TextIO
 
@@ -69,6 +71,44 @@ _BY_NAME: Final = {each.event: each for each in LogEvent}
 _LOGGER: Final = logging.getLogger("hitrun")
 
 
+QUIET_S: Final = 10.0
+"""A library's line that says the same again (other values apart) is held back for so long: with
+Kafka gone, aiokafka's clients would write some 200 kB a second."""
+
+_MANY: Final = 1_000
+_EXPECTED: Final = ("OffsetCommit failed", "Heartbeat failed for group")
+"""Of aiokafka, at every rebalance; what matters of them is an event of ours."""
+
+
+class Repeats(logging.Filter):
+    """Lets the first of a library's same lines pass, later the next one with how many were not
+    told. Ours all pass."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._told: dict[tuple[str, str], float] = {}
+        self._kept: Counter[tuple[str, str]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        if record.name == _LOGGER.name:
+            return True
+        template = str(record.msg)
+        if record.name.startswith("aiokafka") and template.startswith(_EXPECTED):
+            return False
+        line, now = (record.name, template), self._clock()
+        if now - self._told.get(line, -QUIET_S) < QUIET_S:
+            self._kept[line] += 1
+            return False
+        if len(self._told) >= _MANY:
+            self._told.clear()
+            self._kept.clear()
+        self._told[line] = now
+        record.repeated = self._kept.pop(line, 0)
+        return True
+
+
 def say(event: str, **fields: Field) -> None:
     """Logs one event of the closed set. A field `level` overrides the event's own."""
     known = _BY_NAME.get(event)
@@ -101,6 +141,8 @@ def configure_logging(level: Level, *, pretty: bool = False, stream: TextIO | No
         structlog.stdlib.ProcessorFormatter(processors=render, foreign_pre_chain=shared)
     )
     root = logging.getLogger()
+    if level != "debug":
+        handler.addFilter(Repeats())
     root.handlers = [handler]
     root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     _LOGGER.setLevel(level.upper())
@@ -116,6 +158,8 @@ def _one_shape(_: object, __: str, entry: MutableMapping[str, Any]) -> MutableMa
     else:
         entry["logger"], entry["message"] = record.name, entry["event"]
         entry["event"] = LIBRARY
+        if repeated := getattr(record, "repeated", 0):
+            entry["repeated"] = repeated
     return entry
 
 

@@ -6,6 +6,7 @@ owner and completes or aborts what it left open; anything read before that may s
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -14,11 +15,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from domain.frontier import Frontier
 from domain.ledger import Ledger
-from streams.faults import HaltWorker
+from streams.faults import HaltWorker, RestartWorker
 from streams.lane import BATCH_BYTES, Lane
 from streams.options import WorkerOptions
 from streams.position import Letters, Position
 from streams.restore import read_to_end, restore
+
+START_S = 60.0
+"""InitProducerId is tried again for ever; a coordinator that does not come ends the process."""
 
 
 class Takeover:
@@ -47,7 +51,8 @@ class Takeover:
             acks="all",
         )
         try:
-            await producer.start()  # InitProducerId: see the module
+            async with asyncio.timeout(START_S):
+                await producer.start()  # InitProducerId: see the module
             ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
             rebuild = o.rebuild and partition not in self._rebuilt
             if rebuild:
@@ -75,8 +80,12 @@ class Takeover:
             for topic in o.accept_dead_letters:
                 lane.letters[self._inputs[topic]] = Letters()
             lane.check_letters()
-        except BaseException:
+        except BaseException as error:
             await producer.stop()
+            if isinstance(error, TimeoutError):
+                raise RestartWorker(
+                    f"lane {partition}: no producer within {START_S:.0f} s"
+                ) from error
             raise
         o.say(
             "partition.recovered",

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import time
 import traceback
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -24,6 +26,8 @@ from streams.faults import HaltWorker, RestartWorker
 from streams.logging import say
 from streams.settings import ConfigError, Settings, kafka_client_options
 from streams.topics_admin import TRANSACTION_TIMEOUT_MS, check_topics, group_offsets
+
+T = TypeVar("T")
 
 EXIT_RESTART, EXIT_CONFIG, EXIT_HALT = 1, 3, 4
 
@@ -63,14 +67,21 @@ def run(
     gc.set_threshold(100_000, 50, 50)
     say("worker.starting", group=settings.group_id, policy=policy.version)
     try:
-        found = asyncio.run(_look(settings))
+        found = asyncio.run(_asked_to_end(_look(settings)))
     except ConfigError as error:
         for problem in error.problems:
             say("topic.wrong", problem=problem)
         return EXIT_CONFIG
     except TimeoutError:
-        say("worker.failed", why=f"no Kafka at {settings.kafka_bootstrap_servers}; is it running?")
+        say(
+            "worker.failed",
+            why=f"no Kafka at {settings.kafka_bootstrap_servers} for "
+            f"{settings.kafka_wait_ms / 1000:g} s; is it running? Is the address right?",
+        )
         return EXIT_RESTART
+    except asyncio.CancelledError:
+        say("worker.stopped")
+        return 0
     accept = frozenset(accept_dead_letters or [])
     if strange := accept - set(settings.topics.inputs()):
         say("worker.failed", why=f"--accept-dead-letters: no input topic: {sorted(strange)}")
@@ -86,6 +97,13 @@ class Found(NamedTuple):
     cluster: str
     committed: frozenset[int]
     """Partitions the group has committed offsets of."""
+
+
+async def _asked_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Lets SIGTERM cancel it: by itself the first process of a container does not hear it."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 async def _look(settings: Settings) -> Found:
@@ -129,12 +147,10 @@ def _start(
     rebuild: bool,
     accept: frozenset[str],
 ) -> None:
-    import faust
-
     from streams.app import create_app
-    from streams.health import serve
     from streams.metrics import registry
     from streams.options import WorkerOptions
+    from streams.service import OrderlyWorker, Web
 
     options = WorkerOptions(
         kafka=dict(kafka_client_options(settings)),
@@ -160,29 +176,17 @@ def _start(
             return "not in the group yet, or taking lanes over"
         return None
 
-    class Web(faust.Service):
-        async def on_start(self) -> None:
-            def listening(port: int) -> None:
-                say("web.listening", host=settings.http_host, port=port)
-
-            try:
-                self.runner = await serve(
-                    host=settings.http_host,
-                    port=settings.http_port,
-                    ready=why_not_ready,
-                    registry=registry(lanes.lanes.values),
-                    listening=listening,
-                )
-            except OSError as error:
-                say("worker.failed", why=f"HITRUN_HTTP_PORT: {error.strerror or error}")
-                os._exit(EXIT_CONFIG)
-
-        async def on_stop(self) -> None:
-            await self.runner.cleanup()
-
-    web: Any = Web()
-    worker = faust.Worker(app, web, loglevel="WARN", quiet=True, override_logging=False)
+    web = Web(
+        host=settings.http_host,
+        port=settings.http_port,
+        ready=why_not_ready,
+        registry=registry(lanes.lanes.values),
+    )
+    worker = OrderlyWorker(app, web, options=options)
     try:
         worker.execute_from_commandline()
-    finally:
+    except SystemExit as done:
+        if done.code:
+            end(worker.crash_reason or RestartWorker(f"Faust ended it with {done.code}"))
         say("worker.stopped")
+        raise
