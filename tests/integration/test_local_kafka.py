@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from streams.local import LocalKafka, LocalKafkaError
 from streams.local.probe import answers, command_line, free_port
 from tests.support.kafka import Kafka, Sent
+from tests.support.nodes import active_controller, coordinator_of, leader_of
 from tests.support.waiting import poll
 
 
@@ -59,6 +61,7 @@ def test_its_data_survives_a_kill_and_a_restart_on_another_port(tmp_path: Path) 
 
 BROKER = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from streams.local.command import main
 sys.exit(main(data=Path(sys.argv[1]), port=int(sys.argv[2])))
@@ -118,12 +121,25 @@ def test_a_broker_that_cannot_start_tells_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_three_nodes_go_on_without_one(tmp_path: Path) -> None:
+def test_of_three_nodes_the_one_that_is_meant_can_be_killed_and_comes_back(tmp_path: Path) -> None:
     with LocalKafka(tmp_path, nodes=3) as local:
         kafka = Kafka(local.bootstrap)
         kafka.create({"three": 6}, replication=3)
         kafka.produce([Sent("three", b"1", key=str(n).encode()) for n in range(20)])
-        local.kill_node(2)
+        kafka.produce([Sent("three", b"t", partition=0)], transactional_id="id")
+        assert coordinator_of(kafka, group="some") in (1, 2, 3)
+        victim = active_controller(kafka)
+        port = local.nodes[victim - 1].port
+        local.kill_node(victim)
+        roles: list[Callable[[], int]] = [
+            lambda: active_controller(kafka),
+            lambda: leader_of(kafka, "three", 0),
+            lambda: coordinator_of(kafka, transactional_id="id"),
+        ]
+        for role in roles:
+            poll(lambda role=role: role() != victim, within_s=20)  # type: ignore[misc]
         kafka.produce([Sent("three", b"2", key=str(n).encode()) for n in range(20)])
-        local.start_node(2)
-        assert len(kafka.read("three")) == 40
+        local.start_node(victim)
+        assert local.nodes[victim - 1].port == port
+        assert local.running()
+        assert len(kafka.read("three")) == 41
