@@ -42,6 +42,10 @@ HOUR = 3_600_000
 DAY = 86_400_000
 T0 = 1_800_000_000_000
 """2027-01-15 08:00 UTC, 15:00 in Jakarta."""
+VERDICT = T0 + 100 * HOUR
+"""When a card checkout confirmed at T0 of which nothing else is told becomes a verdict."""
+ALLOWED = {"reminders_allowed": False}
+"""Keeps a confirmed event's reminders out of what is said."""
 
 AWAKE: Policy = replace(
     DEFAULT_POLICY, reminders=replace(DEFAULT_POLICY.reminders, quiet_hours=None)
@@ -289,3 +293,16 @@ def _plain(value: bytes | None) -> dict[str, Any]:
 def said(outputs: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     """Those of one type: "detected", "withdrawn", "due", "changed", "tombstone"."""
     return [output for output in outputs if output["type"] == kind]
+
+
+def caps(**values: int) -> Policy:
+    """AWAKE with other caps."""
+    return replace(AWAKE, caps=replace(AWAKE.caps, **values))
+
+
+def detected_shop(*more: Any, **options: Any) -> Shop:
+    """k1 was announced as unpaid."""
+    shop = Shop()
+    shop.tell(confirmed(**ALLOWED, **options), *more)
+    assert len(said(shop.at(VERDICT), "detected")) == 1
+    return shop
