@@ -87,7 +87,7 @@ def _make(*, keep: int) -> None:
         raise InstallError(message)
     _tell("preparing the Python environment in .venv (once; about half a minute) ...")
     shutil.rmtree(VENV, ignore_errors=True)
-    VENV.mkdir()
+    VENV.mkdir(exist_ok=True)  # what a kill -9 left may still write there for a moment
     begun = time.monotonic()
     if uv is None:
         _run([sys.executable, "-m", "venv", str(VENV)], keep=keep, attempts=1)

@@ -5,6 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import typer
+
+from streams.cli import app
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("sh", "dirname", "cat", "cut")
@@ -67,10 +70,21 @@ def test_a_newer_python_beside_an_old_one_is_taken(bare: Path) -> None:
     assert taken.stdout == "taken: -I requirements/install.py ./run test -k one two\n"
 
 
-def test_faults_says_not_yet(bare: Path) -> None:
-    told = run("faults", path=bare)
-    assert told.returncode == 1
-    assert "not there yet" in told.stderr
+def test_an_unknown_command_is_told_before_anything_is_made(bare: Path) -> None:
+    told = run("nonsense", path=bare)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "there is no command nonsense" in told.stderr
+    assert "./run demo" in told.stderr
+
+
+def words() -> list[str]:
+    return [*typer.main.get_group(app).commands, "faults"]
+
+
+@pytest.mark.parametrize("command", words())
+def test_every_command_of_hitrun_is_one_of_run(bare: Path, command: str) -> None:
+    stand_in(bare, "python3", 'case "$*" in *install.py*) echo "taken: $*";; esac')
+    assert run(command, path=bare).stdout.endswith(f" ./run {command}\n")
 
 
 def test_the_scripts_are_executable_and_posix() -> None:
