@@ -33,6 +33,7 @@ from schemas.record import RawRecord, Record
 from schemas.topics import STREAMS, Stream, Topics
 from streams import position as positions
 from streams.faults import HaltWorker
+from streams.logging import say
 from streams.position import LETTER_WINDOW, Letters, Position
 
 FULL_EVENTS = 20_000
@@ -298,6 +299,8 @@ class Lane:
             dlq = self.topics.dlq(record.topic)
             headers = (*record.headers, *_letter_headers(letter, now_ms))
             writer.add(dlq, self.partition, record.key, record.value, headers)
+        if internal := sum(letter.reason == "internal" for letter in flush.dead_letters):
+            say("fault.isolated", partition=self.partition, records=internal)
         await self.producer.begin_transaction()
         done = await writer.send()
         await self.producer.commit_transaction()

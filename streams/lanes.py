@@ -131,7 +131,8 @@ class Lanes(Service, TableManagerT):
             lane.close()
         if self._takeover is not None:
             self._takeover.cancel()
-        self.options.say("rebalance.started", lanes=len(self.lanes))
+        if not self.app.should_stop:
+            self.options.say("rebalance.started", lanes=len(self.lanes))
 
     async def drain(self, *_: Any, **__: Any) -> None:
         """Signal `app.on_partitions_revoked`: commit what is applied; lanes stay parked."""

@@ -13,14 +13,19 @@ tests/contract/test_pinned_libraries.py). It can go when Faust itself yields bat
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from msgspec import Struct
+
+from streams.faults import RestartWorker
 
 FETCH_WAIT_MS = 100
 """How long a broker may collect before it answers (Faust hard-codes 1500)."""
@@ -30,6 +35,9 @@ POLL_S = 0.1
 
 CLOSED_S = 0.02
 """How long to wait when no lane wants records."""
+
+LEAVE_S = 5.0
+"""How long leaving the group may take at the end; otherwise it finds out by the session."""
 
 MAX_POLL_RECORDS = 8000
 """Records per fetch over all partitions: what one turn of the loop may take (about 0.1 s)."""
@@ -100,6 +108,20 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             retry_backoff_ms=50,
             metadata_max_age_ms=60_000,
         )
+
+    async def on_thread_stop(self) -> None:
+        """Leaves the group if Kafka lets it; with Kafka gone aiokafka's fetcher raises here, and
+        the end of the process would wait for the thread."""
+        with contextlib.suppress(asyncio.CancelledError, KafkaError, OSError):
+            async with asyncio.timeout(LEAVE_S):
+                await super().on_thread_stop()
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Called while an exception that ended the thread is handled. Mode would print a trace,
+        and stop what needs this thread to stop."""
+        del msg, fmt, kwargs
+        error = sys.exc_info()[1]
+        self.app.tables.failed(error or RestartWorker("the consumer's thread ended"))
 
     async def fetch(
         self, wanted: set[TopicPartition]
