@@ -118,6 +118,12 @@ class Takeover:
                 f"{position.partitions}: make new topics and a new group"
             )
         if position.policy != o.policy.version:
+            o.say(
+                "policy.changed",
+                partition=partition,
+                former=position.policy,
+                policy=o.policy.version,
+            )
             ledger.rejudge_all()
         return position
 
