@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from msgspec import Struct
 
 from schemas.topics import REPLICATION, TopicSpec, durability
+from streams.refused import refusal
 from streams.settings import Settings, kafka_client_options
 
 T = TypeVar("T")
@@ -178,6 +179,8 @@ def run(work: Coroutine[Any, Any, T], settings: Settings) -> T:
     try:
         return asyncio.run(work)
     except KafkaError as error:
+        if refused := asyncio.run(refusal(settings, error)):
+            raise refused from error
         servers = settings.kafka_bootstrap_servers
         where = "is it running there? HITRUN_KAFKA_BOOTSTRAP_SERVERS says where"
         raise ConnectionError(f"Kafka at {servers}: {error}; {where}") from error

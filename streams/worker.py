@@ -22,8 +22,10 @@ from aiokafka.errors import KafkaError
 from mode.loop import use
 
 from domain.policy import Policy
+from streams import acls
 from streams.faults import HaltWorker, RestartWorker
 from streams.logging import say
+from streams.refused import Refused, not_allowed, refusal
 from streams.settings import ConfigError, Settings, kafka_client_options
 from streams.topics_admin import TRANSACTION_TIMEOUT_MS, check_topics, group_offsets
 
@@ -38,8 +40,10 @@ def end(error: BaseException) -> NoReturn:
     halted = isinstance(error, HaltWorker)
     where = "" if isinstance(error, HaltWorker | RestartWorker) else _trace(error)
     event = "worker.halted" if halted else "worker.failed"
-    say(event, error=type(error).__name__, why=str(error) or repr(error), trace=where)
-    os._exit(EXIT_HALT if halted else EXIT_RESTART)
+    denied = not_allowed(error)
+    why = denied or str(error) or repr(error)
+    say(event, error=type(error).__name__, why=why, trace=where)
+    os._exit(EXIT_HALT if halted else EXIT_CONFIG if denied else EXIT_RESTART)
 
 
 def _trace(error: BaseException) -> str:
@@ -68,6 +72,10 @@ def run(
     say("worker.starting", group=settings.group_id, policy=policy.version)
     try:
         found = asyncio.run(_asked_to_end(_look(settings)))
+    except Refused as error:
+        for problem in error.problems:
+            say("worker.failed", why=problem)
+        return EXIT_CONFIG
     except ConfigError as error:
         for problem in error.problems:
             say("topic.wrong", problem=problem)
@@ -109,21 +117,31 @@ async def _asked_to_end(work: Coroutine[Any, Any, T]) -> T:
 async def _look(settings: Settings) -> Found:
     """Waits for Kafka, checks the topics. Raises ConfigError, TimeoutError."""
     deadline = time.monotonic() + settings.kafka_wait_ms / 1000
+    awaited = False
     while True:
         admin = AIOKafkaAdminClient(**kafka_client_options(settings), request_timeout_ms=10_000)
         try:
             await admin.start()
-            return await _topics(admin, settings)
+            found = await _topics(admin, settings)
         except (KafkaError, OSError) as error:
+            if refused := await refusal(settings, error):
+                raise refused from error
             if time.monotonic() > deadline:
                 raise TimeoutError from error
+            awaited = True
             say("kafka.awaited", servers=settings.kafka_bootstrap_servers, error=str(error)[:200])
             await asyncio.sleep(1.0)
+        else:
+            if awaited:
+                say("kafka.reached", servers=settings.kafka_bootstrap_servers)
+            return found
         finally:
             await admin.close()
 
 
 async def _topics(admin: AIOKafkaAdminClient, settings: Settings) -> Found:
+    if lacking := await acls.missing(admin, acls.worker(settings.topics)):
+        raise Refused(lacking)
     report = await check_topics(admin, settings)
     for doubtful in report.warnings:
         say("topic.doubtful", problem=str(doubtful))

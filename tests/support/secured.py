@@ -18,10 +18,10 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.acls import Acl
 from streams.local import LocalKafka
 from streams.local.java import java_program
-from tests.support import acls
-from tests.support.acls import Acl
+from tests.support import permits
 from tests.support.kafka import Kafka
 
 ADMIN, BROKER = "admin", "broker"
@@ -147,7 +147,7 @@ class Secured:
         """Allows a user this and nothing else."""
 
         async def act(admin: AIOKafkaAdminClient) -> None:
-            await acls.allow(admin, user, wanted)
+            await permits.allow(admin, user, wanted)
 
         self.admin.administer(act)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams.local.cluster import LocalKafka
-from streams.local.config import Ports, broker_properties
+from streams.local.config import Ports, broker_properties, scram, speaks_tls, write_properties
 from streams.local.faults import LocalKafkaError
 from streams.local.java import java_program
 from streams.local.paths import cache_dir, demand_space, try_lock
@@ -97,3 +97,23 @@ def test_a_lock_is_had_by_one_at_a_time(tmp_path: Path) -> None:
     again = try_lock(tmp_path / "lock")
     assert again is not None
     again.close()
+
+
+def test_clients_need_tls_when_their_listener_has_it() -> None:
+    key = "listener.security.protocol.map"
+    assert not speaks_tls(properties(THREE))
+    assert speaks_tls(properties(THREE, **{key: "CONTROLLER:PLAINTEXT,CLIENTS:SASL_SSL"}))
+    assert not speaks_tls(properties(THREE, **{key: "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SSL"}))
+
+
+def test_a_user_s_password_is_no_argument_of_the_storage_tool() -> None:
+    told = scram("me", "a-password")
+    assert told.startswith("SCRAM-SHA-512=[name=me,iterations=4096,salt=")
+    assert "a-password" not in told
+    assert told != scram("me", "a-password")  # salted
+
+
+def test_settings_with_passwords_are_for_their_owner_only(tmp_path: Path) -> None:
+    file = tmp_path / "server.properties"
+    write_properties(file, {"ssl.keystore.password": "s"})
+    assert file.stat().st_mode & 0o077 == 0

@@ -1,33 +1,39 @@
 """The least that each principal must be allowed to do: the one list behind docs/security.md.
 
-A test makes exactly these ACLs on a broker that refuses everything else, and does each one's work
-with them; another holds the table in the docs to them.
+A worker asks Kafka for its own at the start (`missing`), because a refusal in the middle of a
+transaction comes out of aiokafka as "not in a transaction". A test makes exactly these ACLs on a
+broker that refuses everything else and does each principal's work with them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import for_code
-from aiokafka.protocol.admin import CreateAclsRequest
+from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+from msgspec import Struct
 
 from schemas.topics import STREAMS, Announced, Topics
 
 Operation = Literal["Read", "Write", "Create", "Describe", "DescribeConfigs"]
 Resource = Literal["Topic", "Group", "TransactionalId"]
 
-RESOURCES: Final = {"Topic": 2, "Group": 3, "TransactionalId": 5}
-OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
-LITERAL, PREFIXED, ALLOW = 3, 4, 3
+CODES: Final[dict[Operation, int]] = {
+    "Read": 3,
+    "Write": 4,
+    "Create": 5,
+    "Describe": 8,
+    "DescribeConfigs": 10,
+}
+"""Kafka's numbers of the operations."""
 
 ANNOUNCED: Final[tuple[Announced, ...]] = ("verdict", "reminder", "customer")
 
 
-@dataclass(frozen=True)
-class Acl:
+class Acl(Struct, frozen=True):
     """One permission."""
 
     operation: Operation
@@ -109,40 +115,86 @@ def consumers(topics: Topics, group: str = "<its group>") -> list[Acl]:
     ]
 
 
-TITLES: Final = {
-    worker: "`hitrun worker`",
-    create: "`hitrun topics create`",
-    check: "`hitrun topics check`",
-    redrive: "`hitrun redrive`",
-    producers: "Producers of the inputs",
-    consumers: "Consumers of the outputs",
-}
-
-
-def tables(topics: Topics) -> str:
-    """All of it as docs/security.md has it."""
-    parts = []
-    for acls, title in TITLES.items():
-        rows = [f"### {title}", "", "| allow | on | named | for |", "|---|---|---|---|"]
-        for acl in acls(topics):
-            name = f"`{acl.name}`" + (" (prefix)" if acl.prefixed else "")
-            rows.append(f"| {acl.operation} | {acl.resource} | {name} | {acl.why} |")
-        parts.append("\n".join(rows))
-    return "\n\n".join(parts) + "\n"
-
-
-async def allow(admin: AIOKafkaAdminClient, user: str, acls: Sequence[Acl]) -> None:
-    """Makes the ACLs; from then on (a moment later) the user may do this."""
+async def missing(admin: AIOKafkaAdminClient, wanted: Sequence[Acl]) -> list[str]:
+    """A sentence for each of these ACLs on topics that we lack; Kafka is asked what we may do.
+    DescribeConfigs is left out: `topics check` says what it cannot see. Groups and transactional
+    ids are refused in words when they are first used."""
+    acls = [a for a in wanted if a.resource == "Topic" and a.operation != "DescribeConfigs"]
+    names = sorted({acl.name for acl in acls})
     node = admin._client.get_random_node()
-    for acl in acls:
-        pattern = PREFIXED if acl.prefixed else LITERAL
-        operation = OPERATIONS[acl.operation]
-        answer = await admin._client.send(
-            node,
-            CreateAclsRequest(
-                RESOURCES[acl.resource], acl.name, pattern, f"User:{user}", "*", operation, ALLOW
+    answer = await admin._client.send(node, _RightsRequest(names))
+    bits: dict[str, int] = {
+        name: 0 if error == TopicAuthorizationFailedError.errno else rights
+        for error, name, _, _, rights in answer.topics
+    }
+    return [
+        f"Kafka does not allow us {acl} ({acl.why}); docs/security.md lists the ACLs"
+        for acl in acls
+        # -2**31: a broker that does not say; a topic that is not there is told elsewhere.
+        if bits.get(acl.name, -1) >= 0 and not bits[acl.name] >> CODES[acl.operation] & 1
+    ]
+
+
+class _RightsResponse(Response):
+    """Metadata v8, with what the asking user may do; aiokafka's own stops at v5."""
+
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(
+                ("node_id", Int32),
+                ("host", String("utf-8")),
+                ("port", Int32),
+                ("rack", String("utf-8")),
             ),
-        )
-        for code, message in answer.creation_responses:
-            if code:
-                raise for_code(code)(message)
+        ),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("name", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _RightsStruct(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _RightsResponse
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _RightsRequest(Request[_RightsStruct]):
+    API_KEY = 3
+
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[_RightsStruct]) -> _RightsStruct:
+        return request_struct_class(self._topics, False, False, True)  # noqa: FBT003 - flags
