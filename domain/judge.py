@@ -27,7 +27,7 @@ from domain.flush import Output, Stats
 from domain.past import age, fold, past_due_ms
 from domain.policy import Policy
 from domain.reminders import DueStep, Plan, next_step_ms, reached_unseen, send, take_due
-from domain.standing import Judgement, standings_of
+from domain.standing import Judgement, standing_of, standings_of
 from domain.strikes import Figures, figures, leaves_day
 
 _UNSETTLED = (Standing.NEW, Standing.OPEN)
@@ -168,8 +168,10 @@ def _standings(
         for c in docket
         if c.confirmed is not None
     ]
-    judgements = standings_of(cases, now_ms=now_ms, policy=policy)
-    judged = [_Judged(case, judgement) for case, judgement in zip(cases, judgements, strict=True)]
+    if len(cases) == 1:  # nearly always, and this is done for every event
+        judged = [_Judged(cases[0], standing_of(cases[0], now_ms=now_ms, policy=policy))]
+    else:
+        judged = list(map(_Judged, cases, standings_of(cases, now_ms=now_ms, policy=policy)))
     former: dict[str, Standing] = {}
     for entry in judged:
         checkout, judgement = entry.case.checkout, entry.judgement
