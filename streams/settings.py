@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from domain.policy import DEFAULT_POLICY, Policy, PolicyError, parse_policy, policy_toml
 from schemas.topics import Topics
 from streams.faults import ConfigError
+from streams.tls import EndsAtOnce
 
 __all__ = [
     "ConfigError",
@@ -244,6 +245,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
     name = "kafka_tls_ca_file"
     try:
         context = ssl.create_default_context(cafile=settings.kafka_tls_ca_file)
+        context.sslobject_class = EndsAtOnce
         if settings.kafka_tls_cert_file is not None:
             name = "kafka_tls_cert_file"
             locked = settings.kafka_tls_key_password_file

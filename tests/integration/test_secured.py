@@ -4,13 +4,16 @@ One short stream is worked through by principals that may do no more than the do
 look at what came of it, what was printed, and what happens when something is missing.
 """
 
+import asyncio
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer
 
 from schemas.topics import Topics
@@ -241,3 +244,19 @@ def test_no_secret_is_printed_or_among_the_arguments(day: Day) -> None:
     assert len(day.stage.processes) >= 6
     for secret in (*day.place.secret_words(), "not-the-password"):
         assert secret not in everything
+
+
+def test_a_tls_connection_with_a_fetch_under_way_ends_at_once(day: Day) -> None:
+    async def act() -> float:
+        consumer = AIOKafkaConsumer(
+            day.topics.verdict, **day.stage.kafka.client, fetch_max_wait_ms=20_000
+        )
+        await consumer.start()
+        await consumer.getmany(timeout_ms=500)  # it is at the end: the broker waits for more
+        before = time.monotonic()
+        await consumer.stop()
+        return time.monotonic() - before
+
+    # asyncio and uvloop would wait for the broker's goodbye, up to half a minute.
+    for runner in (asyncio.run, uvloop.run):
+        assert runner(act()) < 5

@@ -21,6 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from streams.acls import Acl
 from streams.local import LocalKafka
 from streams.local.java import java_program
+from streams.tls import EndsAtOnce
 from tests.support import permits
 from tests.support.kafka import Kafka
 
@@ -130,10 +131,12 @@ class Secured:
 
     def kafka(self, user: str) -> Kafka:
         """The calls of tests/support/kafka.py as this user."""
+        context = ssl.create_default_context(cafile=str(self.authority.cert))
+        context.sslobject_class = EndsAtOnce
         return Kafka(
             self.bootstrap,
             security_protocol="SASL_SSL",
-            ssl_context=ssl.create_default_context(cafile=str(self.authority.cert)),
+            ssl_context=context,
             sasl_mechanism="SCRAM-SHA-512",
             sasl_plain_username=user,
             sasl_plain_password=self.passwords[user],
