@@ -80,20 +80,21 @@ class Stage:
         env: Mapping[str, str] | None = None,
     ) -> Process:
         """Start `hitrun worker`; does not wait for it."""
-        return self._start("worker", *arguments, name=name, program=program, env=env)
+        return self.start("worker", *arguments, name=name, program=program, env=env)
 
     def hitrun(self, *arguments: str, within_s: float = 60.0) -> tuple[int, str, str]:
         """Run a command to its end: exit code, stdout, stderr."""
-        process = self._start(*arguments, name="", program=("-m", "streams.cli"), env=None)
+        process = self.start(*arguments)
         return process.wait(within_s=within_s), process.stdout(), process.stderr()
 
-    def _start(
+    def start(
         self,
         *arguments: str,
-        name: str,
-        program: Sequence[str],
-        env: Mapping[str, str] | None,
+        name: str = "",
+        program: Sequence[str] = ("-m", "streams.cli"),
+        env: Mapping[str, str] | None = None,
     ) -> Process:
+        """Start a command; does not wait for it."""
         process = Process(
             *arguments,
             home=self.home,
