@@ -27,7 +27,7 @@ from aiokafka.errors import (
 from streams.faults import ConfigError
 from streams.settings import Settings, kafka_client_options, variable
 
-CONNECT_MS: Final = 5_000
+CONNECT_MS: Final = 4_000
 
 _NOT_ALLOWED: Final = {
     TopicAuthorizationFailedError: "topic",
@@ -76,7 +76,7 @@ async def _refused_at(address: str, settings: Settings) -> str | None:
     options = {k: v for k, v in kafka_client_options(settings).items() if k != "bootstrap_servers"}
     made = None
     try:
-        async with asyncio.timeout(2 * CONNECT_MS / 1000):
+        async with asyncio.timeout(CONNECT_MS / 1000):
             made = await conn.create_conn(
                 host.strip("[]"), int(port), request_timeout_ms=CONNECT_MS, **options
             )

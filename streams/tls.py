@@ -9,16 +9,14 @@ need can come any more. This can go when aiokafka passes `ssl_shutdown_timeout`.
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 
 
 class EndsAtOnce(ssl.SSLObject):
     """Says goodbye and waits for none; to be a context's `sslobject_class`."""
 
-    def unwrap(self) -> socket.socket | None:
+    def unwrap(self) -> None:
         """Called in a loop until it raises no more; then the connection is closed."""
         # Want read: the other's goodbye is not there; other errors: its last answer is.
         with contextlib.suppress(ssl.SSLError):
             super().unwrap()
-        return None

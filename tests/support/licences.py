@@ -42,13 +42,13 @@ def page(lock: str) -> str:
 
 def licence_of(package: str) -> str:
     """As its metadata says: an SPDX expression, its classifiers, or a short free text."""
-    told = metadata.metadata(package)
-    free = told.get("License") or ""
-    if expression := told.get("License-Expression"):
+    told = metadata.metadata(package).json
+    free = str(told.get("license") or "")
+    if expression := told.get("license_expression"):
         return str(expression)
     if 0 < len(free) <= 40:
         return free
-    classifiers = [str(each) for each in told.get_all("Classifier") or []]
+    classifiers = [str(each) for each in told.get("classifier") or []]
     named = [each.removeprefix(_CLASSIFIER) for each in classifiers if _CLASSIFIER in each]
     assert named, f"{package} does not say its licence"
     return ", ".join(named)

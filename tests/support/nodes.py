@@ -79,7 +79,7 @@ def _decided(kafka: Kafka, ask: Any, what: str) -> int:
 REPLICAS = CompactArray(("replica_id", Int32), ("log_end_offset", Int64), ("tags", TaggedFields))
 
 
-class DescribeQuorumResponse(Response):
+class DescribeQuorumResponse(Response):  # type: ignore[misc]
     """aiokafka has neither this nor the request."""
 
     API_KEY = 55
@@ -110,7 +110,7 @@ class DescribeQuorumResponse(Response):
     )
 
 
-class DescribeQuorumRequest(RequestStruct):
+class DescribeQuorumRequest(RequestStruct):  # type: ignore[misc]
     FLEXIBLE_VERSION = True
     API_KEY = 55
     API_VERSION = 0
@@ -128,7 +128,7 @@ class DescribeQuorumRequest(RequestStruct):
     )
 
 
-class DescribeQuorum(Request[DescribeQuorumRequest]):
+class DescribeQuorum(Request[DescribeQuorumRequest]):  # type: ignore[misc]
     """About the metadata log."""
 
     API_KEY = 55
