@@ -73,7 +73,7 @@ def test_time_moved_too_far_shows_in_what_is_said(guard: str) -> None:
 
 
 def test_every_guard_has_a_test() -> None:
-    tested = {"record isolation", "clock hold"} | {
+    tested = {"record isolation", "clock hold"} | {  # the latter in test_known.py
         case[0]
         for mark in test_without_a_guard_the_simulation_finds_what_it_is_for.pytestmark  # type: ignore[attr-defined]
         for case in mark.args[1]

@@ -213,6 +213,8 @@ class Worker:
     async def run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Starts something and lets it run until it is done or held up."""
         running.set(self)
+        while name in self.tasks:  # the former one is still held up
+            name += "+"
         self.tasks[name] = asyncio.create_task(work)
         await self.settle()
 

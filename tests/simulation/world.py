@@ -250,7 +250,7 @@ class World:
         """Whoever is able is in the group afterwards; the bits of `code` deal the lanes out."""
         members = [w for w in self.workers if w.able]
         for worker in members:
-            if any(name.startswith("turn") for name in worker.tasks):
+            if any(name.startswith(("turn", "drain")) for name in worker.tasks):
                 await self.do_thaw(worker.name)
             if worker.able:
                 worker.join()
