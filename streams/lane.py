@@ -95,7 +95,10 @@ class Lane:
         self.committed_at = time.monotonic()
         """When all that was applied was known to be committed."""
         self._written_at = self.committed_at
+        self.taken_at = self.committed_at
         self.commits = 0
+        self.commit_s = 0.0
+        """Spent in transactions, from begin to committed."""
         self.events = 0
         self._interval_s = commit_interval_s
         self._marks: deque[tuple[int, dict[Stream, int]]] = deque()
@@ -156,13 +159,17 @@ class Lane:
             self._lost_since = time.monotonic()
         elif time.monotonic() - self._lost_since > LOST_S:
             stream, end = lost[0]
-            raise HaltWorker(
-                f"input lost: {self.topics.name(stream)}[{self.partition}] ends at {end}, "
-                f"before the position {applied[stream]}"
-            )
+            topic, at = self.topics.name(stream), applied[stream]
+            raise input_lost(topic, self.partition, at, f"ends at {end}, before the position {at}")
         self._ends = ends
         if len(self._marks) < MAX_MARKS:
             self._marks.append((t0_ms, ends))
+
+    def behind(self, stream: Stream) -> int:
+        """How many offsets of an input are not applied, as last measured."""
+        if self._ends is None:
+            return 0
+        return max(0, self._ends.get(stream, 0) - self.next.get(stream, 0))
 
     @property
     def full(self) -> bool:
@@ -173,12 +180,26 @@ class Lane:
         for stream, letters in self.letters.items():
             if letters.broken:
                 topic = self.topics.name(stream)
+                say(
+                    "dead_letters.many",
+                    topic=topic,
+                    partition=self.partition,
+                    records=letters.records,
+                    dead=letters.dead,
+                    misplaced=letters.misplaced,
+                )
                 raise HaltWorker(
                     f"{letters.dead} dead letters, {letters.misplaced} of them on wrong "
                     f"partitions, among {letters.records} records of {topic}[{self.partition}]: "
                     f"its producer looks broken. Mend it, then go on with: "
                     f"hitrun worker --accept-dead-letters {topic}"
                 )
+
+    def accept_letters(self, stream: Stream) -> None:
+        """A person let them pass. Written with the next turn, also when no input comes: otherwise
+        a restart without that word would halt again."""
+        self.letters[stream] = Letters()
+        self._dirty = True
 
     def _count_letters(self, stream: Stream, records: int, dead: int, misplaced: int) -> None:
         letters = self.letters[stream]
@@ -301,16 +322,24 @@ class Lane:
             writer.add(dlq, self.partition, record.key, record.value, headers)
         if internal := sum(letter.reason == "internal" for letter in flush.dead_letters):
             say("fault.isolated", partition=self.partition, records=internal)
+        began = time.monotonic()
         await self.producer.begin_transaction()
         done = await writer.send()
         await self.producer.commit_transaction()
         self.committed_at = self._written_at = time.monotonic()
         self.commits += 1
+        self.commit_s += self.committed_at - began
         broker_ms = max(
             (d.timestamp for d in done if d and d.timestamp_type == APPENDED), default=None
         )
         if broker_ms is not None:
             self.frontier.note_clock(broker_ms=broker_ms, clock_ms=now_ms)
+
+
+def input_lost(topic: str, partition: int, position: int, why: str) -> HaltWorker:
+    """Says that records were deleted before they were read; returns what to raise."""
+    say("input.lost", topic=topic, partition=partition, position=position)
+    return HaltWorker(f"input lost: {topic}[{partition}] {why}")
 
 
 def _stamped(records: Sequence[Record], clock_ms: int) -> list[Record]:

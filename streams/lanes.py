@@ -29,8 +29,9 @@ from faust.types.tables import CollectionT, TableManagerT
 from mode import Service
 
 from schemas.topics import Stream
-from streams.faults import HaltWorker, RestartWorker
-from streams.lane import Feed, Lane, wall_ms
+from streams.faults import RestartWorker
+from streams.lane import Feed, Lane, input_lost, wall_ms
+from streams.metrics import Tally
 from streams.options import WorkerOptions
 from streams.takeover import Takeover
 from streams.transport import Batch
@@ -49,6 +50,8 @@ IDLE_MEASURE_S = 1.0
 """How often a worker without open lanes asks whether Kafka is still there."""
 
 GROUP_COMMIT_S = 5.0
+
+REBUILD = "start from an empty state with --rebuild"
 
 GAIN_AT_ONCE = 4
 """Lanes restored side by side: most of a short restore is waiting for the broker."""
@@ -76,6 +79,8 @@ class Lanes(Service, TableManagerT):
         self._watermarks: AIOKafkaConsumer | None = None
         self._maker: Takeover
         self._held: dict[int, str | None] = {}
+        self._was_ready = False
+        self.tally = Tally()
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -175,8 +180,11 @@ class Lanes(Service, TableManagerT):
         self.on_partitions_revoked(set())
         await self._guard(self._drain())
         for lane in self.lanes.values():
-            await lane.producer.stop()
+            self.tally.take(lane)
+        lanes = list(self.lanes.values())
         self.lanes.clear()
+        for lane in lanes:
+            await lane.producer.stop()
         await self.app._fetcher.stop()
         if self._watermarks is not None:
             await self._watermarks.stop()
@@ -211,6 +219,11 @@ class Lanes(Service, TableManagerT):
         self.actives_ready = True
         self.ready = True
         self.app.on_rebalance_end()
+        self.tally.rebalances += 1
+        self.tally.takeover_s = time.monotonic() - started
+        if not self._was_ready:
+            self._was_ready = True
+            self.options.say("worker.ready", lanes=len(self.lanes))
         seconds = round(time.monotonic() - started, 3)
         self.options.say("rebalance.done", lanes=len(self.lanes), seconds=seconds)
 
@@ -226,6 +239,7 @@ class Lanes(Service, TableManagerT):
     async def _drop(self, partitions: set[int]) -> None:
         for partition in partitions:
             lane = self.lanes.pop(partition)
+            self.tally.take(lane)
             await lane.producer.stop()
             self.options.say("partition.lost", partition=partition)
 
@@ -241,10 +255,8 @@ class Lanes(Service, TableManagerT):
         for stream, tp in tps.items():
             at = lane.next.setdefault(stream, begins[tp])
             if not begins[tp] <= at <= ends[tp]:
-                raise HaltWorker(
-                    f"input lost: {tp.topic}[{tp.partition}] holds offsets {begins[tp]} to "
-                    f"{ends[tp]}, the position is {at}; start from an empty state with --rebuild"
-                )
+                why = f"holds offsets {begins[tp]} to {ends[tp]}, the position is {at}; {REBUILD}"
+                raise input_lost(tp.topic, tp.partition, at, why)
             offsets[tp] = at
         await self.app.consumer._thread.seek_to(offsets)
         lane.open = True
@@ -291,10 +303,8 @@ class Lanes(Service, TableManagerT):
         assert self._watermarks is not None
         begin = (await self._watermarks.beginning_offsets([tp]))[tp]
         if begin > expected:
-            raise HaltWorker(
-                f"input lost: {tp.topic}[{tp.partition}] begins at {begin}, after the position "
-                f"{expected}; start from an empty state with --rebuild"
-            )
+            why = f"begins at {begin}, after the position {expected}; {REBUILD}"
+            raise input_lost(tp.topic, tp.partition, expected, why)
 
     def reached(self, epoch: int, positions: dict[TopicPartition, int]) -> None:
         """See transport.Gates."""
@@ -376,9 +386,13 @@ class Lanes(Service, TableManagerT):
             now = time.monotonic()
             lanes = [lane for lane in self.lanes.values() if lane.open]
             if lanes and now - self._polled_at > WATCHDOG_S:
+                self.options.say("watchdog.expired", waits_for="polling")
                 raise RestartWorker(f"has not polled for {WATCHDOG_S:.0f} s")
             for lane in lanes:
                 if lane.waiting and now - lane.committed_at > WATCHDOG_S:
+                    self.options.say(
+                        "watchdog.expired", waits_for="a commit", partition=lane.partition
+                    )
                     raise RestartWorker(
                         f"lane {lane.partition} has input and has not committed for "
                         f"{WATCHDOG_S:.0f} s"

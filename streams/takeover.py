@@ -18,7 +18,7 @@ from domain.ledger import Ledger
 from streams.faults import HaltWorker, RestartWorker
 from streams.lane import BATCH_BYTES, Lane
 from streams.options import WorkerOptions
-from streams.position import Letters, Position
+from streams.position import Position
 from streams.restore import read_to_end, restore
 
 START_S = 60.0
@@ -53,6 +53,7 @@ class Takeover:
         try:
             async with asyncio.timeout(START_S):
                 await producer.start()  # InitProducerId: see the module
+            o.say("partition.gained", partition=partition)
             ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
             rebuild = o.rebuild and partition not in self._rebuilt
             if rebuild:
@@ -77,8 +78,8 @@ class Takeover:
             if rebuild:
                 await lane.empty(former)
                 self._rebuilt.add(partition)
-            for topic in o.accept_dead_letters:
-                lane.letters[self._inputs[topic]] = Letters()
+                o.say("partition.rebuilt", partition=partition)
+            self._accept(lane)
             lane.check_letters()
         except BaseException as error:
             await producer.stop()
@@ -94,6 +95,21 @@ class Takeover:
             seconds=round(time.monotonic() - started, 3),
         )
         return lane
+
+    def _accept(self, lane: Lane) -> None:
+        """What a person let pass does not count again. With every takeover, so that it holds for
+        lanes that come later; the count that follows is of new records."""
+        for topic in self.options.accept_dead_letters:
+            stream = self._inputs[topic]
+            if (letters := lane.letters[stream]).broken:
+                self.options.say(
+                    "dead_letters.accepted",
+                    topic=topic,
+                    partition=lane.partition,
+                    dead=letters.dead,
+                    misplaced=letters.misplaced,
+                )
+            lane.accept_letters(stream)
 
     async def _state(self, partition: int, ledger: Ledger) -> Position:
         o = self.options

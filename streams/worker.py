@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import time
 import traceback
 from collections.abc import Coroutine
@@ -22,7 +21,7 @@ from aiokafka.errors import KafkaError
 from mode.loop import use
 
 from domain.policy import Policy
-from streams import acls
+from streams import acls, ends
 from streams.faults import HaltWorker, RestartWorker
 from streams.logging import say
 from streams.refused import Refused, not_allowed, refusal
@@ -32,6 +31,9 @@ from streams.topics_admin import TRANSACTION_TIMEOUT_MS, check_topics, group_off
 T = TypeVar("T")
 
 EXIT_RESTART, EXIT_CONFIG, EXIT_HALT = 1, 3, 4
+
+ASKED_S = 0.05
+"""How often a start looks whether it was asked to end."""
 
 
 def end(error: BaseException) -> NoReturn:
@@ -69,9 +71,10 @@ def run(
     use("uvloop")  # before anything makes a loop
     # Past these it looks after every 100,000 allocations; the records are bytes, not objects.
     gc.set_threshold(100_000, 50, 50)
+    ends.listen()
     say("worker.starting", group=settings.group_id, policy=policy.version)
     try:
-        found = asyncio.run(_asked_to_end(_look(settings)))
+        found = asyncio.run(_unless_asked_to_end(_look(settings)))
     except Refused as error:
         for problem in error.problems:
             say("worker.failed", why=problem)
@@ -107,11 +110,16 @@ class Found(NamedTuple):
     """Partitions the group has committed offsets of."""
 
 
-async def _asked_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Lets SIGTERM cancel it: by itself the first process of a container does not hear it."""
+async def _unless_asked_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Lets SIGTERM cancel it. Raises CancelledError then, even when it was done already."""
     task = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task
+    while not task.done():
+        await asyncio.wait([task], timeout=ASKED_S)
+        if ends.asked():
+            task.cancel()
+            await asyncio.wait([task])
+            raise asyncio.CancelledError
+    return task.result()
 
 
 async def _look(settings: Settings) -> Found:
@@ -198,12 +206,13 @@ def _start(
         host=settings.http_host,
         port=settings.http_port,
         ready=why_not_ready,
-        registry=registry(lanes.lanes.values),
+        registry=registry(lanes.lanes.values, lanes.tally),
     )
     worker = OrderlyWorker(app, web, options=options)
     try:
         worker.execute_from_commandline()
     except SystemExit as done:
+        ends.deaf()
         if done.code:
             end(worker.crash_reason or RestartWorker(f"Faust ended it with {done.code}"))
         say("worker.stopped")

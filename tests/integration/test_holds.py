@@ -94,7 +94,9 @@ def test_an_upstream_transaction_that_is_open_holds_time_and_its_payment_counts(
     with stage_with(kafka, tmp_path) as stage:
         worker = stage.worker().wait_ready()
         poll(
-            lambda: worker.metrics()["hitrun_frontier_lag_seconds"], within_s=10, what="now unknown"
+            lambda: worker.metrics()["hitrun_frontier_unknown_lanes"] == 0,
+            within_s=10,
+            what="now unknown",
         )
         unpaid, paid = checkouts(stage, 2)
         kafka.produce([unpaid, paid])

@@ -309,6 +309,8 @@ def settle(stage: Stage, flow: Flow | None, *, partitions: int = 4, within_s: fl
             before = int(time.time() * 1000)
             found = process.metrics()
             lanes += found.get("hitrun_lanes", 0)
+            if found.get("hitrun_frontier_unknown_lanes", 0):
+                return 0
             if found.get("hitrun_lanes"):
                 lag = found.get("hitrun_frontier_lag_seconds", 1e9)
                 lowest = min(lowest, before - int(lag * 1000) - 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.logging import LogEvent, configure_logging, say
+from streams.logging import QUIET_S, LogEvent, Repeats, configure_logging, say
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,9 +66,46 @@ def test_an_event_that_is_not_listed_is_told_and_ends_nobody(log: io.StringIO) -
     assert (line["event"], line["name"], line["level"]) == ("unlisted", "no.such", "warning")
 
 
+def sources() -> dict[str, str]:
+    """Of all that may say something, but for the list itself."""
+    files = [f for room in ("streams", "agents") for f in (ROOT / room).rglob("*.py")]
+    return {f.name: f.read_text() for f in files if f.name != "logging.py"}
+
+
 def test_every_event_the_sources_say_is_in_the_list() -> None:
     known = {each.event for each in LogEvent}
     assert len(known) == len(LogEvent)
-    for file in (ROOT / "streams").rglob("*.py"):
-        said = set(re.findall(r"\bsay\(\s*\"([a-z_]+\.[a-z_.]+)\"", file.read_text()))
-        assert said <= known, f"{file.name}: {said - known}"
+    for name, text in sources().items():
+        said = set(re.findall(r"\bsay\(\s*\"([a-z_]+\.[a-z_.]+)\"", text))
+        assert said <= known, f"{name}: {said - known}"
+
+
+def test_every_event_of_the_list_is_said_somewhere() -> None:
+    own = {LogEvent.LIBRARY_SAID, LogEvent.UNLISTED}  # said by the log itself, see above
+    all_of_it = "\n".join(sources().values())
+    assert [e.event for e in LogEvent if e not in own and f'"{e.event}"' not in all_of_it] == []
+
+
+def test_a_line_of_a_library_that_comes_again_and_again_is_told_once_and_counted() -> None:
+    now = 0.0
+    repeats = Repeats(lambda: now)
+
+    def passes(message: str, *values: object, name: str = "aiokafka") -> logging.LogRecord | None:
+        record = logging.LogRecord(name, logging.ERROR, "x.py", 1, message, values, None)
+        return record if repeats.filter(record) else None
+
+    assert passes("no connection to %s", 1)
+    assert [passes("no connection to %s", n) for n in range(500)] == [None] * 500
+    assert passes("something else")
+    assert passes("no connection to %s", 1, name="other")
+    now = QUIET_S
+    again = passes("no connection to %s", 2)
+    assert again is not None
+    assert again.__dict__["repeated"] == 500
+    assert passes("no connection to %s", 3) is None
+
+
+def test_our_own_lines_are_never_held_back(log: io.StringIO) -> None:
+    for _ in range(3):
+        say("kafka.awaited")
+    assert len(lines(log)) == 3
