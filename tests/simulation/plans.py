@@ -154,7 +154,8 @@ class Planner:
                     more["failure_side"] = dice.choice([None, "buyer", "issuer", "provider"])
                 told.append(
                     builders.payment(
-                        name, at=minutes(1, 2, 7, 8, 11, 12, 18, 25), status=status,
+                        name, id=f"{checkout}/{len(told)}",
+                        at=minutes(1, 2, 7, 8, 11, 12, 18, 25), status=status,
                         currency=currency, amount=amount, **more, **same,
                     )
                 )  # fmt: skip
