@@ -105,6 +105,13 @@ def test_a_line_of_a_library_that_comes_again_and_again_is_told_once_and_counted
     assert passes("no connection to %s", 3) is None
 
 
+def test_what_a_rebalance_always_brings_is_not_told(log: io.StringIO) -> None:
+    library = logging.getLogger("aiokafka.consumer.group_coordinator")
+    library.error("OffsetCommit failed for group %s due to group error (%s), will rejoin", "g", "e")
+    library.warning("Heartbeat failed for group %s because it is rebalancing", "g")
+    assert lines(log) == []
+
+
 def test_our_own_lines_are_never_held_back(log: io.StringIO) -> None:
     for _ in range(3):
         say("kafka.awaited")
