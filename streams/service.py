@@ -6,6 +6,7 @@ Imported late, because Faust is.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ import faust
 from aiohttp.web import AppRunner
 from prometheus_client import CollectorRegistry
 
+from streams import ends
 from streams.faults import RestartWorker
 from streams.health import serve
 from streams.logging import say
@@ -77,6 +79,12 @@ class OrderlyWorker(faust.Worker):
         """`options.end` is called when the end takes too long."""
         super().__init__(app, *services, loglevel="WARN", quiet=True, override_logging=False)
         self._options = options
+
+    def install_signal_handlers(self) -> None:
+        """Faust's, and what was asked before them."""
+        super().install_signal_handlers()
+        if ends.asked():
+            self._schedule_shutdown(signal.SIGTERM)
 
     async def stop(self) -> None:
         """Called for a signal."""

@@ -7,6 +7,7 @@ with Crew(stage, 2) as crew:
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -98,7 +99,10 @@ class Crew:
         for worker in leaving:
             code = worker.stop(within_s=40)
             self.ends[code] += 1
-            assert code == 0 or code in self.expected, worker.told("it did not stop in order")
+            early = code == -signal.SIGTERM and not worker.events()  # Python was still starting
+            assert code == 0 or early or code in self.expected, worker.told(
+                "it did not stop in order"
+            )
 
     def kill(self, place: int) -> None:
         """kill -9."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import logging
 import os
 import pkgutil
 import signal
@@ -113,6 +114,7 @@ def _one(scenario: Scenario, given: argparse.Namespace) -> int:
     home = out.parent / "home" if given.keep is None else given.keep / scenario.name
     home.mkdir(parents=True, exist_ok=True)
     outcome = Outcome()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers are meant to go away
     with LocalKafka(nodes=scenario.nodes, extra=scenario.broker) as broker:
         arena = Arena(home, given.seed, broker, Kafka(broker.bootstrap), given.scale)
         try:
