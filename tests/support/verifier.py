@@ -389,7 +389,9 @@ class Verifier:
         for customer in self.knowledge(said.customer, dated + self.delay, said.timestamp):
             # After a takeover the frontier lies behind: anywhere between the two.
             between = {
-                case.verdict_at for case in standings(customer, latest, self.policy).values()
+                at  # cash on delivery has no verdict_at: its strike is dated by the refusal
+                for case in standings(customer, latest, self.policy).values()
+                for at in (case.verdict_at, case.dated)
             }
             for now in [dated, latest, *(at for at in between if at and dated < at < latest)]:
                 cases = standings(customer, now, self.policy)
