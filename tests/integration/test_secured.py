@@ -27,7 +27,6 @@ from tests.support.stage import INPUTS, OUTPUTS, Stage
 from tests.support.verifier import Report
 from tests.support.worker import Process
 
-pytestmark = pytest.mark.xdist_group("secured")  # one day, one broker, told by all of them
 PARTITIONS = 2
 SEED = 4711
 """A number that is in the customers' ids and nowhere else."""

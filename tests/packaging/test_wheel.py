@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.xdist_group("wheel")  # one build, one installation
 ROOMS = {"agents", "domain", "schemas", "streams"}
 
 
