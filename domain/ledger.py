@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import Literal
 from zlib import crc32
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from domain.customer import NEVER_MS, Customer, Standing, decode, due_of, encode, open_of
 from domain.flush import DeadLetter, Flush, Output, Stats
-from domain.intake import Desk, Fact, Hold, tell
+from domain.intake import Desk, Fact, Hold, Told, tell
 from domain.judge import Session, due_ms, is_empty, judge
 from domain.policy import Policy
 from domain.seed import seeded_advice, seeded_verdict
@@ -331,47 +331,50 @@ class Ledger:
     ) -> tuple[Customer, list[Output], int | None]:
         """Judging raised. From the former record on, tells and judges fact by fact; the records
         that raise become dead letters and hold their checkouts, the others count."""
-        customer, outputs = self._former(key), []
-        held: dict[str, int | None] = {}
+        trial, alone = self._former(key), structs.replace(session, stats=Stats())
+        good: list[Fact] = []
         for fact, record in live.facts:
-            before = encode(customer, NEVER_MS)
+            before = encode(trial, NEVER_MS)
             try:
-                told = tell(customer, fact, self._desk)
-                if told is None:
-                    continue
-                news = {} if told.checkout_id is None else {told.checkout_id: told.news_ms}
-                outputs += judge(
-                    live.customer_id, customer, news, session, everything=told.everything
-                )
+                told = tell(trial, fact, self._desk)
+                if told is not None:
+                    judge(live.customer_id, trial, _news(told), alone, everything=told.everything)
+                good.append(fact)
             except Exception:  # noqa: BLE001 - whatever it is, the other records count
-                customer = decode(before)
+                trial = decode(before)
                 if record is not None and not isinstance(fact, Hold):
                     self.stats.dead_letters["internal"] += 1
                     self._dead_letters_of(record)
                 checkout_id = _checkout_id_of(fact)
                 if checkout_id is not None:
-                    tell(
-                        customer,
-                        Hold(checkout_id, 0 if record is None else record.timestamp),
-                        self._desk,
-                    )
-                    held[checkout_id] = None
+                    good.append(Hold(checkout_id, 0 if record is None else record.timestamp))
+        # What is left is judged once: in between nothing stands, and nothing is announced.
+        customer, news, everything = self._former(key), {}, live.everything
+        for fact in good:
+            told = tell(customer, fact, self._desk)
+            if told is not None:
+                everything = everything or told.everything
+                for checkout_id, at_ms in _news(told).items():
+                    known_ms = news.get(checkout_id)
+                    if known_ms is None or (at_ms is not None and at_ms > known_ms):
+                        news[checkout_id] = at_ms
         before = encode(customer, NEVER_MS)
         try:
-            if held or live.fired or live.everything:
-                outputs += judge(
-                    live.customer_id, customer, held, session, everything=live.everything
-                )
+            outputs = judge(live.customer_id, customer, news, session, everything=everything)
             return customer, outputs, self._due(customer, session)
         except Exception:  # noqa: BLE001 - nothing to blame it on: hold and try later
             customer = decode(before)
         for checkout in customer.checkouts:
             if checkout.standing in (Standing.NEW, Standing.OPEN):
                 checkout.held = True
-        return customer, outputs, session.now_ms + RETRY_MS
+        return customer, [], session.now_ms + RETRY_MS
 
     def _dead_letters_of(self, record: Record) -> None:
         self._dead_letters.append(DeadLetter(record, "internal", traceback.format_exc()))
+
+
+def _news(told: Told) -> dict[str, int | None]:
+    return {} if told.checkout_id is None else {told.checkout_id: told.news_ms}
 
 
 def _checkout_id_of(fact: Fact) -> str | None:

@@ -87,7 +87,8 @@ def worker(
         bool,
         typer.Option(
             "--rebuild",
-            help="Start from an empty state: read the history again, announce the difference only.",
+            help="Start from an empty state: read the history again, announce the difference only. "
+            "For this start: take it away for the next one.",
         ),
     ] = False,
     accept_dead_letters: Annotated[

@@ -218,6 +218,7 @@ class Lanes(Service, TableManagerT):
             return
         self.actives_ready = True
         self.ready = True
+        self._maker.rebuild = False
         self.app.on_rebalance_end()
         self.tally.rebalances += 1
         self.tally.takeover_s = time.monotonic() - started

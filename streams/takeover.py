@@ -34,6 +34,9 @@ class Takeover:
         self._watermarks = watermarks
         self._inputs = options.topics.inputs()
         self._rebuilt: set[int] = set()
+        self.rebuild = options.rebuild
+        """Until the worker is ready for the first time: a lane that comes to it days later has a
+        state, and inputs may not reach back that far any more."""
 
     async def gain(self, partition: int) -> Lane:
         """A lane of our own, restored and closed. Raises HaltWorker when its state can't be
@@ -55,7 +58,7 @@ class Takeover:
                 await producer.start()  # InitProducerId: see the module
             o.say("partition.gained", partition=partition)
             ledger = Ledger(policy=o.policy, partition=partition, partitions=o.partitions)
-            rebuild = o.rebuild and partition not in self._rebuilt
+            rebuild = self.rebuild and partition not in self._rebuilt
             if rebuild:
                 former = await self._former_keys(partition)
                 await self._seed(partition, ledger)

@@ -44,7 +44,6 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
     parser.add_argument("--seed", type=int, help="this one only")
-    parser.add_argument("--known", action="store_true", help="with what is known to go wrong")
     parser.add_argument("--plan", type=Path, help="a plan as it was printed")
     parser.add_argument("--trace", action="store_true", help="print every step")
     parser.add_argument("--shrink-s", type=float, default=60.0, help="time to make a plan small")
@@ -52,7 +51,7 @@ def main() -> int:
     seeds = range(given.first, given.first + given.seeds)
     if given.seed is not None:
         seeds = range(given.seed, given.seed + 1)
-    plans: Iterable[Plan] = (plan_of(n, known=given.known) for n in seeds)
+    plans: Iterable[Plan] = (plan_of(n) for n in seeds)
     if given.plan is not None:
         plans = [from_text(given.plan.read_text())]
     happened: Counter[str] = Counter()

@@ -119,13 +119,11 @@ def found(plan: Plan, *, without: str | None = None, watching: bool = True) -> s
     return None
 
 
-def finds(
-    guard: str, kinds: Sequence[str], *, seeds: range, known: bool = False, watching: bool = True
-) -> int | None:
+def finds(guard: str, kinds: Sequence[str], *, seeds: range, watching: bool = True) -> int | None:
     """The first seed whose plan leads to a violation of such a kind without the guard, and to none
     with it."""
     for seed in seeds:
-        plan = plan_of(seed, known=known)
+        plan = plan_of(seed)
         kind = found(plan, without=guard, watching=watching)
         if kind in kinds and found(plan, watching=watching) is None:
             return seed

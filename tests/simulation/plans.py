@@ -26,9 +26,8 @@ EDGES = [3, 4, 5, 8, 12, 16, 18, 20, 26]
 class Planner:
     """One plan's dice."""
 
-    def __init__(self, seed: int, *, known: bool) -> None:
+    def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.known = known
         self.dice = random.Random(seed)
         self.start_ms = self.dice.choice(STARTS_MS)
         self.steps: list[Step] = []
@@ -197,8 +196,8 @@ class Planner:
             "future",
             "old",
             APPLYING,
+            JUDGING,
         ]
-        rows += [JUDGING] if self.known else []
         for number, row in enumerate(dice.sample(rows, dice.randrange(2, 6))):
             at = dice.randrange(int(self.length * 0.7))
             who: dict[str, Any] = {"customer": f"bad{number}", "checkout_id": f"bad-k{number}"}
@@ -303,7 +302,7 @@ class Planner:
         """A worker's clock is a little off; or it starts on a machine whose clock is quite wrong,
         which is put right later, by another start."""
         dice = self.dice
-        if dice.random() < 0.6 or not self.known:
+        if dice.random() < 0.6:
             skew = dice.choice([1_000, -1_000, 3_000, 20_000, -20_000])
             self.steps.append([at, "skew", name, skew])
             return
@@ -339,7 +338,6 @@ class Planner:
             self.steps.append([at + pause + 5, "rebalance", dice.randrange(4)])
 
 
-def plan_of(seed: int, *, known: bool = False) -> Plan:
-    """The plan of a seed. `known`: with what is known to go wrong (tests/simulation/test_known.py)
-    among all else: judging that trips, and quite wrong clocks."""
-    return Planner(seed, known=known).plan()
+def plan_of(seed: int) -> Plan:
+    """The plan of a seed."""
+    return Planner(seed).plan()
