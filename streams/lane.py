@@ -26,7 +26,7 @@ from aiokafka.structs import ConsumerRecord
 
 from agents.intake import Fed
 from domain.flush import DeadLetter, Flush
-from domain.frontier import Frontier
+from domain.frontier import CLOCK_TOLERANCE_MS, Frontier
 from domain.ledger import Ledger
 from schemas.outputs import HEADERS
 from schemas.record import RawRecord, Record
@@ -107,6 +107,8 @@ class Lane:
         if frontier.value_ms == 0:
             ledger.reading_history(0)
         self._dirty = False
+        self._compared_ms: int | None = None
+        """`_drift_ms` when the broker's time was last compared with the clock."""
         self._wake = asyncio.Event()
         self._committing = asyncio.Lock()
         self._more_due = False
@@ -224,7 +226,10 @@ class Lane:
     async def turn(self) -> None:
         """Moves the frontier, judges, and writes one transaction if there is anything to write."""
         async with self._committing:
-            self._advance()
+            if self._clock_known():
+                self._advance()
+            else:  # only a commit tells the broker's time, and time waits for it
+                self._dirty = True
             frontier_ms = self.frontier.value_ms
             clock_ms = self.clock()
             fired = self.ledger.fire(frontier_ms=frontier_ms, clock_ms=clock_ms, limit=SLICE)
@@ -274,6 +279,17 @@ class Lane:
             history_ms = self._history_low_ms() if self.frontier.value_ms == 0 else None
             self.ledger.reading_history(history_ms)
 
+    def _clock_known(self) -> bool:
+        """Whether the clock was compared with the broker's, and has not been set anew since."""
+        compared_ms = self._compared_ms
+        return compared_ms is not None and (
+            abs(self._drift_ms() - compared_ms) <= CLOCK_TOLERANCE_MS
+        )
+
+    def _drift_ms(self) -> int:
+        """The clock less one that nobody sets."""
+        return self.clock() - int(time.monotonic() * 1000)
+
     def _history_low_ms(self) -> int:
         """While `now` is not known: the lowest append time reached among the inputs that are not
         read to their end. Nothing newer may be forgotten meanwhile."""
@@ -305,7 +321,7 @@ class Lane:
         self.position = position
         self.waiting = 0
         self._dirty = False
-        now_ms = wall_ms()
+        now_ms, drift_ms = wall_ms(), self._drift_ms()
         writer = _Writer(self.producer, clock_ms)
         changelog = self.topics.changelog
         for key, value in flush.changelog:
@@ -334,6 +350,7 @@ class Lane:
         )
         if broker_ms is not None:
             self.frontier.note_clock(broker_ms=broker_ms, clock_ms=now_ms)
+        self._compared_ms = drift_ms
 
 
 def input_lost(topic: str, partition: int, position: int, why: str) -> HaltWorker:
