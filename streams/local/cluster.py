@@ -1,6 +1,7 @@
 """LocalKafka: one or three brokers on this machine, for as long as a process needs them."""
 
 import base64
+import os
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,8 @@ NEEDED_MIB = 500
 """Disk that a demo or a test run uses at most."""
 
 TEMPORARY = "hitrun-kafka-"
+YOUNG_S = 60.0
+"""A directory that was just made may not be locked yet."""
 
 
 class LocalKafka:
@@ -75,6 +78,7 @@ class LocalKafka:
         self._users = dict(users or {})
         self._say = say
         self._lock: IO[str] | None = None
+        self._claims: list[IO[str]] = []
         self.data = Path() if data is None else data.absolute()
         self.nodes: list[Node] = []
 
@@ -118,9 +122,10 @@ class LocalKafka:
                 node.wait()
             if self._given is None and self._lock is not None:
                 shutil.rmtree(self.data, ignore_errors=True)
-            if self._lock is not None:
-                self._lock.close()
-                self._lock = None
+            for held in (self._lock, *self._claims):
+                if held is not None:
+                    held.close()
+            self._lock, self._claims = None, []
 
     def __enter__(self) -> Self:
         return self.start()
@@ -216,6 +221,14 @@ class LocalKafka:
                 raise LocalKafkaError(message)
         count_file.write_text(f"{self._count}\n")
 
+    def _claim(self, port: int) -> bool:
+        """Whether no other start of this user has it: Kafka listens only seconds later."""
+        name = f"hitrun-{os.getuid()}-port-{port}.lock"
+        claim = try_lock(Path(tempfile.gettempdir()) / name)
+        if claim is not None:
+            self._claims.append(claim)
+        return claim is not None
+
     def _format(self, node: Node, command: list[str]) -> subprocess.Popen[bytes]:
         tool = ["kafka.tools.StorageTool", "format", "-g", "-t", self._cluster_id()]
         for name, password in self._users.items():
@@ -242,7 +255,7 @@ class LocalKafka:
         chosen = []
         for index in range(self._count):
             port = self._first_port + index if self._first_port else _another_port(taken)
-            if self._first_port and not port_is_free(port):
+            if self._first_port and not (self._claim(port) and port_is_free(port)):
                 message = (
                     f"port {port} is taken, perhaps by another Kafka: stop that one, or choose "
                     "another port with --port (0 is any free one)"
@@ -264,6 +277,8 @@ def _sweep_temporary() -> None:
     """Remove the temporary directories of killed runs: those whose lock nobody holds."""
     for old in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{LOCK_NAME}"):
         try:
+            if time.time() - old.stat().st_mtime < YOUNG_S:
+                continue
             lock = try_lock(old)
         except OSError:  # another user's
             continue

@@ -59,6 +59,17 @@ def test_its_data_survives_a_kill_and_a_restart_on_another_port(tmp_path: Path) 
         LocalKafka(tmp_path, nodes=3).start()
 
 
+def test_a_port_that_another_start_has_just_claimed_is_taken(tmp_path: Path) -> None:
+    """Kafka listens only seconds after its start: until then the port looks free."""
+    port = free_port()
+    starting = LocalKafka(tmp_path / "first", port=port)
+    assert starting._claim(port)
+    with pytest.raises(LocalKafkaError, match=f"port {port} is taken"):
+        LocalKafka(tmp_path / "second", port=port).start()
+    starting.stop()
+    assert LocalKafka(tmp_path / "third", port=port)._claim(port)
+
+
 BROKER = """
 import sys
 from collections.abc import Callable

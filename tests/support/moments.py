@@ -34,7 +34,7 @@ MOMENTS = (
     "committed",
     "revoked",
 )
-_FILE = Path(os.environ.get("MOMENT", "/nonexistent"))
+_FILE = Path(os.environ.get("MOMENT", "/dev/null/none"))
 _STEP_S = float(os.environ.get("STEP_S", "0"))
 
 
