@@ -43,7 +43,9 @@ def end(error: BaseException) -> NoReturn:
     where = "" if isinstance(error, HaltWorker | RestartWorker) else _trace(error)
     event = "worker.halted" if halted else "worker.failed"
     denied = not_allowed(error)
-    why = denied or str(error) or repr(error)
+    # The words of an exception that nobody foresaw may hold a customer's id.
+    foreseen = isinstance(error, HaltWorker | RestartWorker | KafkaError | OSError)
+    why = denied or (foreseen and str(error)) or "see error and trace"
     say(event, error=type(error).__name__, why=why, trace=where)
     os._exit(EXIT_HALT if halted else EXIT_CONFIG if denied else EXIT_RESTART)
 
