@@ -25,11 +25,10 @@ from typing import Any
 
 from streams.local import LocalKafka
 from tests.fault import long
-from tests.fault.long.scenario import MOST_S, Arena, Outcome, Scenario
+from tests.fault.long.scenario import Arena, Outcome, Scenario
 from tests.support.kafka import Kafka
 
 DOCS = Path(__file__).parents[3] / "docs"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 FIGURES = ("faults", "records", "lost", "false", "duplicates", "wrong_states", "seconds")
 
 
@@ -88,7 +87,7 @@ def _in_a_process(scenario: Scenario, given: argparse.Namespace) -> dict[str, An
         started = time.monotonic()
         process = subprocess.Popen(command, start_new_session=True)
         try:
-            process.wait(MOST_S)
+            process.wait(scenario.most_s)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -129,12 +128,14 @@ def _one(scenario: Scenario, given: argparse.Namespace) -> int:
 
 def _line(result: dict[str, Any]) -> str:
     figures = ", ".join(f"{name} {result[name]}" for name in FIGURES)
-    notes = "".join(f", {key} {value}" for key, value in result["notes"].items())
+    notes = "".join(f", {k} {v}" for k, v in result["notes"].items() if k != "table")
     return f"{'FAILED' if result['problems'] else 'held'}: {figures}{notes}"
 
 
 def write(known: dict[str, Scenario], result: dict[str, Any]) -> None:
-    """Puts a result in its place in docs/guarantees.json, and the table into guarantees.md."""
+    """Puts a result in its place in docs/guarantees.json, and the table into guarantees.md; a table
+    of the scenario's own (notes["table"], its lines) into the section of its name there."""
+    own = result["notes"].pop("table", None)
     path = DOCS / "guarantees.json"
     kept = json.loads(path.read_text())["scenarios"] if path.exists() else []
     result = {key: value for key, value in result.items() if key != "problems"} | {
@@ -144,10 +145,18 @@ def write(known: dict[str, Scenario], result: dict[str, Any]) -> None:
     entries = [by_name[name] for name in known if name in by_name]
     path.write_text(json.dumps({"scenarios": entries}, indent=1) + "\n")
     page = DOCS / "guarantees.md"
-    text = page.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n{table(known, entries)}\n{END}{after}")
+    text = _with_section(page.read_text(), "results", table(known, entries))
+    if own:
+        text = _with_section(text, result["name"], "\n".join(own))
+    page.write_text(text)
+
+
+def _with_section(text: str, name: str, lines: str) -> str:
+    """The page with these lines between the marks of that name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{lines}\n{end}{after}"
 
 
 def table(known: dict[str, Scenario], entries: Sequence[dict[str, Any]]) -> str:

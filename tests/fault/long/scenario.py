@@ -104,6 +104,7 @@ class Scenario:
     """Kafka nodes of its own cluster."""
     broker: Mapping[str, str] = field(default_factory=dict)
     """Broker settings."""
+    most_s: float = MOST_S
 
 
 __all__ = [
