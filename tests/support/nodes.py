@@ -65,6 +65,23 @@ def active_controller(kafka: Kafka) -> int:
     return _decided(kafka, ask, "no active controller")
 
 
+def in_sync(kafka: Kafka, replicas: int) -> bool:
+    """Whether every partition has so many copies that are up to date: before that the end of one
+    more node may cost the quorum of a topic."""
+
+    async def ask(admin: AIOKafkaAdminClient) -> bool:
+        return all(
+            part["error_code"] == 0 and len(part["isr"]) >= replicas
+            for each in await admin.describe_topics()
+            for part in each["partitions"]
+        )
+
+    try:
+        return bool(kafka.administer(ask))
+    except (KafkaError, OSError, TimeoutError):  # it asked the node that is down
+        return False
+
+
 def _decided(kafka: Kafka, ask: Any, what: str) -> int:
     def look() -> int:
         try:
