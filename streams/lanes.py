@@ -33,6 +33,7 @@ from streams.faults import RestartWorker
 from streams.lane import Feed, Lane, input_lost, wall_ms
 from streams.metrics import Tally
 from streams.options import WorkerOptions
+from streams.restore import REBUILD
 from streams.takeover import Takeover
 from streams.transport import Batch
 
@@ -50,8 +51,6 @@ IDLE_MEASURE_S = 1.0
 """How often a worker without open lanes asks whether Kafka is still there."""
 
 GROUP_COMMIT_S = 5.0
-
-REBUILD = "start from an empty state with --rebuild"
 
 GAIN_AT_ONCE = 4
 """Lanes restored side by side: most of a short restore is waiting for the broker."""

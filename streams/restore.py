@@ -23,6 +23,8 @@ from streams import position as positions
 from streams.faults import HaltWorker, RestartWorker
 from streams.position import Position
 
+REBUILD = "start from an empty state with --rebuild"
+
 STALL_S = 60.0
 """Without progress for so long a restore is given up; the process is restarted."""
 
@@ -91,24 +93,26 @@ async def restore(
         if ledger.records:
             raise HaltWorker(
                 f"{changelog}[{partition}] has records but no position: it is not, or not all "
-                "of, a changelog of hitrun"
+                f"of, a changelog of hitrun; {REBUILD}"
             )
         ledger.restored()
         return None
     try:
         position = positions.decode(found[0])
     except msgspec.DecodeError as error:
-        raise HaltWorker(f"{changelog}[{partition}]: unreadable position: {error}") from error
+        why = f"unreadable position: {error}; {REBUILD}"
+        raise HaltWorker(f"{changelog}[{partition}]: {why}") from error
     if position.version > positions.VERSION:
         raise HaltWorker(
             f"{changelog}[{partition}] was written by a newer hitrun (state version "
-            f"{position.version}, this one reads up to {positions.VERSION})"
+            f"{position.version}, this one reads up to {positions.VERSION}): run that one, or "
+            f"{REBUILD}"
         )
     ledger.restored(frontier_ms=position.frontier.frontier_ms)
     if (ledger.count, ledger.checksum) != (position.count, position.checksum):
         raise HaltWorker(
             f"{changelog}[{partition}] is damaged: {ledger.count} records with checksum "
             f"{ledger.checksum:x}, the position says {position.count} with {position.checksum:x}; "
-            "start from an empty state with --rebuild"
+            f"{REBUILD}"
         )
     return position
