@@ -131,6 +131,8 @@ class Verifier:
         self.report = Report()
         self.items: dict[str, list[Item]] = defaultdict(list)
         self.where: dict[str, int] = {}
+        self.strays: list[tuple[str, Item]] = []
+        """Holds by records on a partition that is not their customer's."""
 
     # ------------------------------------------------------------ inputs and dead letters
 
@@ -164,6 +166,13 @@ class Verifier:
             if letter is not None:
                 self._compare_letter(record, letter)
             self._read(role, record, number, reasons.get(place))
+        for customer, item in self.strays:
+            # Its lane does not see the record: it hears of it by a command, at that one's time.
+            told = {
+                i.checkout for i in self.items[customer] if i.fact and i.fact.kind == "misplaced"
+            }
+            if item.checkout not in told:
+                self.items[customer].append(item)
         for place in letters:
             self._wrong(f"dead letter of a record that is not among the inputs: {place}")
 
@@ -209,9 +218,12 @@ class Verifier:
             self.where[fact.customer] = record.partition
         elif reading.checkout is None:
             return
-        self.items[reading.customer].append(
-            Item(record.timestamp, number, role, reading.checkout or "", fact)
-        )
+        item = Item(record.timestamp, number, role, reading.checkout or "", fact)
+        own = murmur2(reading.customer.encode()) % max(self.partitions, 1)
+        if fact is None and self.partitions and record.partition != own:
+            self.strays.append((reading.customer, item))
+        else:
+            self.items[reading.customer].append(item)
 
     # ------------------------------------------------------------ knowledge
 

@@ -13,13 +13,14 @@ import pytest
 from domain.flush import Flush
 from tests.support import dumps, scenarios
 from tests.support.announcer import Announcer
-from tests.support.builders import TOPICS, Record, encode, record, rfc3339
+from tests.support.builders import START_MS, TOPICS, Record, encode, misplaced, record, rfc3339
 from tests.support.builders import checkout as confirmed
 from tests.support.builders import payment as paid
 from tests.support.dumps import OUTPUTS
-from tests.support.reading import DAY, AnyRecord, policy_from
+from tests.support.oracle import standings
+from tests.support.reading import DAY, AnyRecord, murmur2, policy_from
 from tests.support.real import Real
-from tests.support.verifier import Report, verify
+from tests.support.verifier import Report, Verifier, verify
 
 SCENARIOS = [s for s in scenarios.all_scenarios() if s.unknown_until is None]
 TOPIC = {
@@ -302,3 +303,34 @@ def test_a_run_of_the_real_rules_is_right_through_files(tmp_path: Path) -> None:
     )
     assert report.right > 20
     assert report.ok, report.text()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_stray_holds_its_checkout_from_its_command_on_or_if_there_is_none_at_once(
+    told: bool,
+) -> None:
+    policy, late = policy_from(), START_MS + 10 * DAY
+    own = murmur2(b"c1") % 2
+    stray = record(paid(at="+1h"), partition=1 - own)
+    inputs = [("checkout", record(confirmed(at="+0"), partition=own)), ("payment", stray)]
+    if told:  # the lane that found it was down for a day
+        command = record(misplaced(at="+1h"), arrives="+1d", partition=own)
+        inputs.append(("command", command))
+    verifier = Verifier(
+        policy=policy,
+        now=late,
+        now_upper=late,
+        upstream_delay=0,
+        partitions=2,
+        policy_version=None,
+        slack=0,
+        allow_internal=False,
+    )
+    verifier.read_inputs(inputs, [Run.letter(stray, "key")])
+    names = [
+        standings(customer, late, policy)["k1"].name
+        for at in (START_MS + DAY // 2, START_MS + 2 * DAY)
+        for customer in verifier.knowledge("c1", at, at)
+    ]
+    assert names == (["unpaid", "held"] if told else ["held", "held"])
+    assert verifier.report.ok, verifier.report.text()
