@@ -29,7 +29,7 @@ from faust.types.tables import CollectionT, TableManagerT
 from mode import Service
 
 from schemas.topics import Stream
-from streams.faults import RestartWorker
+from streams.faults import HaltWorker, RestartWorker
 from streams.lane import Feed, Lane, input_lost, wall_ms
 from streams.metrics import Tally
 from streams.options import WorkerOptions
@@ -51,6 +51,10 @@ IDLE_MEASURE_S = 1.0
 """How often a worker without open lanes asks whether Kafka is still there."""
 
 GROUP_COMMIT_S = 5.0
+
+COUNTS_MS = 1_000
+"""How old our knowledge of the inputs' partition counts may be. Less than `upstream_delay`: what
+went to a new partition must not be missed by a frontier that has passed it."""
 
 GAIN_AT_ONCE = 4
 """Lanes restored side by side: most of a short restore is waiting for the broker."""
@@ -102,8 +106,11 @@ class Lanes(Service, TableManagerT):
             **self.options.kafka,
             isolation_level="read_uncommitted",
             request_timeout_ms=int(KAFKA_GONE_S * 1000),
+            metadata_max_age_ms=COUNTS_MS,
         )
         await self._guard(self._watermarks.start())
+        # All that is asked of it; else each look would be at all topics of the cluster.
+        self._watermarks._client.set_topics([s.name for s in self.options.topics.specs()])
         self._maker = Takeover(self.options, self._watermarks)
         for work in (self._measure(), self._watchdog(), self._group_offsets()):
             self.add_future(self._guard(work))
@@ -355,10 +362,23 @@ class Lanes(Service, TableManagerT):
                 ends[lane.partition][stream] = end
             if epoch != self.epoch:
                 continue
+            self._check_counts()
             for lane in lanes:
                 if lane.open:
                     lane.mark(t0_ms, ends[lane.partition], applied[lane.partition])
                     self._tell_hold(lane)
+
+    def _check_counts(self) -> None:
+        """Raises HaltWorker when an input has other partitions than it had at the start: nobody
+        reads the new ones, and who has paid there would be judged. The group learns it late."""
+        assert self._watermarks is not None
+        for topic in self._inputs:
+            found = self._watermarks.partitions_for_topic(topic)
+            if found and len(found) != self.options.partitions:
+                raise HaltWorker(
+                    f"{topic} has {len(found)} partitions now, and had {self.options.partitions}: "
+                    "make new topics and a new group, see docs/repartition.md"
+                )
 
     async def _end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
         """High watermarks. Raises RestartWorker when Kafka is gone: nothing else would notice,

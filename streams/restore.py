@@ -81,8 +81,7 @@ async def restore(
         entries = []
         for record in records:
             if record.key == positions.KEY:
-                if record.value is not None:
-                    found[:] = [record.value]
+                found[:] = [] if record.value is None else [record.value]
             else:
                 entries.append((record.key, record.value))
         ledger.restore(entries)
