@@ -80,8 +80,8 @@ def _install() -> None:
     from streams import app
 
     moments.install()
-    takeover.Lane = Lane  # type: ignore[misc,attr-defined]
-    app.Lanes = Lanes  # type: ignore[misc,attr-defined]
+    takeover.Lane = Lane  # type: ignore[attr-defined]
+    app.Lanes = Lanes  # type: ignore[attr-defined]
     ledger.judge = stumbling.stumbling_judge  # type: ignore[attr-defined]
     if "DRIFT" in os.environ:
         lane.wall_ms = lanes.wall_ms = _drifting_ms  # type: ignore[attr-defined]
@@ -101,7 +101,7 @@ def fencing() -> None:
         def __init__(self, *, transactional_id: str, **options: Any) -> None:
             super().__init__(transactional_id=f"{transactional_id}-{os.getpid()}", **options)
 
-    takeover.AIOKafkaProducer = Unfenced  # type: ignore[misc,attr-defined]
+    takeover.AIOKafkaProducer = Unfenced  # type: ignore[attr-defined]
 
 
 def init_before_read() -> None:
@@ -120,7 +120,7 @@ def init_before_read() -> None:
                 await super().start()
             await super().begin_transaction()
 
-    takeover.AIOKafkaProducer = Late  # type: ignore[misc,attr-defined]
+    takeover.AIOKafkaProducer = Late  # type: ignore[attr-defined]
 
 
 def high_watermark_restore() -> None:
@@ -199,8 +199,8 @@ def gap_check() -> None:
     async def no_look(*_: Any) -> None:
         """Whatever is missing."""
 
-    lanes.Lanes._open = anywhere  # type: ignore[method-assign]
-    lanes.Lanes._check_gap = no_look  # type: ignore[method-assign]
+    lanes.Lanes._open = anywhere  # type: ignore[method-assign,assignment]
+    lanes.Lanes._check_gaps = no_look  # type: ignore[method-assign,assignment]
 
 
 def dedupe_by_facts() -> None:
@@ -224,7 +224,7 @@ def record_isolation() -> None:
     def isolate(*_: Any) -> Any:
         raise  # noqa: PLE0704 - the one that is being handled
 
-    ledger.Ledger._isolate = isolate  # type: ignore[method-assign]
+    ledger.Ledger._isolate = isolate  # type: ignore[method-assign,assignment]
 
 
 def position_checksum() -> None:
@@ -245,7 +245,7 @@ def position_checksum() -> None:
             return found[0]
 
     restore.positions.decode = keep  # type: ignore[attr-defined]
-    takeover.restore = believe  # type: ignore[attr-defined]
+    takeover.restore = believe  # type: ignore[attr-defined,assignment]
 
 
 def gate() -> None:
