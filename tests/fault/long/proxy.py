@@ -157,7 +157,9 @@ def proxy(arena: Arena) -> Outcome:
     rounds, cuts = arena.times(ROUNDS), arena.times(CUTS)
     with (
         _proxied() as (kafka, between),
-        Stage(kafka, arena.home / "stage-1", policy=POLICY, **settings) as stage,
+        Stage(
+            kafka, arena.home / "stage-1", partitions=PARTITIONS, policy=POLICY, **settings
+        ) as stage,
     ):
         stage.create_topics()
         stage.set(kafka_bootstrap_servers=between.address)
