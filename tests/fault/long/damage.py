@@ -268,7 +268,7 @@ def emptied(ground: Ground) -> Sequence[str]:
     stage.kafka.delete(stage.changelog)
     poll(lambda: stage.changelog not in stage.kafka.topics(), within_s=30, every_s=0.3)
     poll(lambda: stage.hitrun("topics", "create")[0] == 0, within_s=30, every_s=0.5)
-    return (ground.changelog, "the state is lost", "--rebuild")
+    return (stage.changelog, "the state is lost", "--rebuild")  # whichever lane is first
 
 
 def retention(ground: Ground) -> Sequence[str]:
