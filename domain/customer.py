@@ -75,6 +75,10 @@ class Reminded(Struct, array_like=True, gc=False):
     """Reminders really sent for this checkout, whatever the base."""
     moved: tuple[str, int] | None = None
     """A step that quiet hours moved, and to when."""
+    until_ms: int = 0
+    """Rebuild: what was reached up to then, of whatever base, is done (see domain/reminders.py)."""
+    ids: tuple[str, ...] = ()
+    """Rebuild: the reminders that the topic says were sent."""
 
 
 class Forgotten(Struct, array_like=True, gc=False):

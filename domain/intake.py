@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from domain.case import read
-from domain.customer import Announced, Checkout, Customer, Said, Standing
+from domain.customer import Announced, Checkout, Customer, Reminded, Said, Standing
 from domain.facts import (
     Confirmed,
     Order,
@@ -30,6 +30,7 @@ from domain.facts import (
 )
 from domain.flush import Stats
 from domain.policy import Policy
+from domain.reminders import note_sent
 from domain.standing import standing_of
 from schemas.codec import to_ms
 from schemas.events import (
@@ -70,7 +71,20 @@ class SeededAdvice(Struct, frozen=True):
     announced: Announced | None
 
 
-Fact = InputEvent | Hold | SeededVerdict | SeededAdvice
+class SeededReminder(Struct, frozen=True):
+    """A reminder that was sent (rebuild)."""
+
+    checkout_id: str
+    id: str
+    number: int
+    """Of its checkout, from 1."""
+    at_ms: int
+    """The moment of its step, after quiet hours."""
+    sent_ms: int
+    """When it was sent, by the clock."""
+
+
+Fact = InputEvent | Hold | SeededVerdict | SeededAdvice | SeededReminder
 
 
 class Desk(Struct, frozen=True):
@@ -248,7 +262,11 @@ def _hold(customer: Customer, hold: Hold, desk: Desk) -> Told | None:
     """Row 9 from now on, also for a checkout that is not known yet."""
     checkout = customer.find(hold.checkout_id)
     if checkout is None:
-        bare = [c for c in customer.checkouts if c.confirmed is None and _is_bare_hold(c)]
+        bare = [
+            c
+            for c in customer.checkouts
+            if c.confirmed is None and c.reminded is None and _is_bare(c)
+        ]
         if len(bare) >= desk.policy.caps.orphans:
             customer.checkouts.remove(min(bare, key=lambda c: (c.newest_ms, c.checkout_id)))
             desk.stats.holds_dropped += 1
@@ -262,7 +280,8 @@ def _hold(customer: Customer, hold: Hold, desk: Desk) -> Told | None:
     return Told(hold.checkout_id, None)
 
 
-def _is_bare_hold(checkout: Checkout) -> bool:
+def _is_bare(checkout: Checkout) -> bool:
+    """Without facts: only held, or (rebuild) reminded."""
     return not (
         checkout.payments
         or checkout.orders
@@ -296,6 +315,26 @@ def _seeded_advice(customer: Customer, seed: SeededAdvice, _: Desk) -> Told | No
     return Told(None, None)
 
 
+def _seeded_reminder(customer: Customer, seed: SeededReminder, desk: Desk) -> Told | None:
+    """Counts for the caps, and its step is done. The checkout is not known yet, unless by a
+    verdict; without facts it is no orphan, but forgotten like one."""
+    checkout = customer.find(seed.checkout_id)
+    if checkout is None:
+        checkout = Checkout(seed.checkout_id)
+        customer.checkouts.append(checkout)
+    reminded = checkout.reminded or Reminded(0, {})
+    if seed.id in reminded.ids:
+        return None
+    reminded.sent = max(reminded.sent, seed.number)
+    reminded.until_ms = max(reminded.until_ms, seed.at_ms)
+    reminded.ids += (seed.id,)
+    checkout.reminded = reminded
+    if checkout.confirmed is None:
+        checkout.newest_ms = max(checkout.newest_ms, seed.at_ms)
+    note_sent(customer, seed.sent_ms, desk.policy.reminders)
+    return Told(seed.checkout_id, None)
+
+
 def _checkout_of(customer: Customer, event: InputEvent, desk: Desk) -> tuple[Checkout, bool]:
     """The event's checkout, or a new one for orphans (not yet in the record) and True."""
     checkout = customer.find(event.data.checkout_id)
@@ -303,7 +342,7 @@ def _checkout_of(customer: Customer, event: InputEvent, desk: Desk) -> tuple[Che
         return checkout, False
     cap = desk.policy.caps.orphans
     if len(customer.checkouts) >= cap:
-        orphans = sum(c.confirmed is None and not _is_bare_hold(c) for c in customer.checkouts)
+        orphans = sum(c.confirmed is None and not _is_bare(c) for c in customer.checkouts)
         if orphans >= cap:
             raise _limit(event, f"more than {cap} unknown checkouts")
     return Checkout(event.data.checkout_id), True
@@ -346,4 +385,5 @@ _TELL: dict[type, Callable[[Customer, Any, Desk], Told | None]] = {
     Hold: _hold,
     SeededVerdict: _seeded_verdict,
     SeededAdvice: _seeded_advice,
+    SeededReminder: _seeded_reminder,
 }

@@ -26,7 +26,7 @@ from domain.customer import (
 from domain.flush import Output, Stats
 from domain.past import age, fold, past_due_ms
 from domain.policy import Policy
-from domain.reminders import DueStep, Plan, next_step_ms, reached_unseen, send, take_due
+from domain.reminders import DueStep, Plan, next_step_ms, reached_unseen, recall, send, take_due
 from domain.standing import Judgement, standing_of, standings_of
 from domain.strikes import Figures, figures, leaves_day
 
@@ -244,6 +244,7 @@ def _reminders(
         case = entry.case
         if entry.judgement.standing is not Standing.OPEN or case.pay_by_ms is None:
             continue
+        recall(customer_id, case, rules)
         step = take_due(case, now_ms=session.now_ms, policy=rules, dropped=plan.dropped)
         if step is None:
             continue

@@ -10,7 +10,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal
 from zlib import crc32
 
 from msgspec import Struct, field, structs
@@ -20,12 +19,13 @@ from domain.flush import DeadLetter, Flush, Output, Stats
 from domain.intake import Desk, Fact, Hold, Told, tell
 from domain.judge import Session, due_ms, is_empty, judge
 from domain.policy import Policy
-from domain.seed import seeded_advice, seeded_verdict
+from domain.seed import seeded_advice, seeded_reminder, seeded_verdict
 from domain.timers import Timers
 from schemas.events import InputEvent
 from schemas.faults import RejectRecord, SkipReason
 from schemas.partition import partition_of
 from schemas.record import Record
+from schemas.topics import Announced
 
 __all__ = ["DeadLetter", "Flush", "Ledger", "Output", "Stats"]
 
@@ -144,10 +144,22 @@ class Ledger:
         """Adds an output to the next flush."""
         self._outputs.append(output)
 
-    def seed(self, role: Literal["verdict", "customer"], key: bytes, value: bytes | None) -> None:
+    def seed(
+        self,
+        role: Announced,
+        key: bytes,
+        value: bytes | None,
+        timestamp_ms: int,
+    ) -> None:
         """Takes what was announced as announced (rebuild). Call in the order of the topic, before
-        the inputs are read; flush now and then."""
-        fact = seeded_verdict(value) if role == "verdict" else seeded_advice(value)
+        the inputs are read; flush now and then. `timestamp_ms` is the record's."""
+        fact: Fact | None
+        if role == "verdict":
+            fact = seeded_verdict(value)
+        elif role == "customer":
+            fact = seeded_advice(value)
+        else:
+            fact = seeded_reminder(value, timestamp_ms)
         if fact is not None:
             self._tell(key.decode(), fact, None)
 
@@ -349,7 +361,8 @@ class Ledger:
                 if checkout_id is not None:
                     good.append(Hold(checkout_id, 0 if record is None else record.timestamp))
         # What is left is judged once: in between nothing stands, and nothing is announced.
-        customer, news, everything = self._former(key), {}, live.everything
+        customer, everything = self._former(key), live.everything
+        news: dict[str, int | None] = {}
         for fact in good:
             told = tell(customer, fact, self._desk)
             if told is not None:

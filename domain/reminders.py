@@ -2,6 +2,10 @@
 
 Steps belong to the base in force; what quiet hours moved waits in `Reminded.moved`. A step that
 was reached is done, sent or not: what is dropped is not made up for.
+
+A rebuild learns from the reminder topic what was sent, not which step it was. When a reminder was
+sent, all steps up to its moment had been reached: those are done (`Reminded.until_ms`). Its own
+step is done wherever pay_by moves it later; it is told by its id, which is made of base and step.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from domain.case import Case
 from domain.customer import NEVER_MS, Customer, Reminded
 from domain.policy import Policy, ReminderPolicy
 from schemas.codec import to_ms
+from schemas.outputs import event_id
 
 DropReason = Literal[
     "overtaken",  # a later step of the checkout was reached at the same time
@@ -86,8 +91,10 @@ def steps_of(case: Case, policy: ReminderPolicy) -> list[tuple[int, str]]:
 def next_step_ms(case: Case, policy: ReminderPolicy) -> int:
     """When the next step that is not done is due; NEVER_MS without one."""
     reminded, steps = case.checkout.reminded, steps_of(case, policy)
-    if reminded is None or reminded.base_ms != case.base_ms:
+    if reminded is None:
         return steps[0][0] if steps else NEVER_MS
+    if reminded.base_ms != case.base_ms:
+        return next((at_ms for at_ms, _ in steps if at_ms > reminded.until_ms), NEVER_MS)
     left_ms = min(
         (at_ms for at_ms, name in steps if _is_left(reminded, at_ms, name)), default=NEVER_MS
     )
@@ -95,7 +102,7 @@ def next_step_ms(case: Case, policy: ReminderPolicy) -> int:
 
 
 def _is_left(reminded: Reminded, at_ms: int, name: str) -> bool:
-    return at_ms > reminded.done.get(name, 0)
+    return at_ms > reminded.until_ms and at_ms > reminded.done.get(name, 0)
 
 
 def take_due(
@@ -128,12 +135,35 @@ def reached_unseen(case: Case, step: DueStep) -> bool:
 
 def _of_base(case: Case) -> Reminded:
     """The checkout's memory of its steps, begun anew for another base."""
-    checkout = case.checkout
-    if checkout.reminded is None:
+    checkout, former = case.checkout, case.checkout.reminded
+    if former is None:
         checkout.reminded = Reminded(case.base_ms, {})
-    elif checkout.reminded.base_ms != case.base_ms:
-        checkout.reminded = Reminded(case.base_ms, {}, checkout.reminded.sent)
+    elif former.base_ms != case.base_ms:
+        checkout.reminded = Reminded(
+            case.base_ms, {}, former.sent, until_ms=former.until_ms, ids=former.ids
+        )
+    else:
+        return former
     return checkout.reminded
+
+
+def recall(customer_id: str, case: Case, policy: ReminderPolicy) -> None:
+    """Rebuild: which steps of a base that begins were sent already. Call it before `take_due`."""
+    former = case.checkout.reminded
+    if former is None or not former.ids or former.base_ms == case.base_ms:
+        return
+    reminded, checkout_id = _of_base(case), case.checkout.checkout_id
+    for step in policy.steps.get(case.method, ()):
+        if event_id(customer_id, checkout_id, "reminder", case.base_ms, step.name) in former.ids:
+            reminded.done[step.name] = NEVER_MS
+
+
+def note_sent(customer: Customer, sent_ms: int, policy: ReminderPolicy) -> None:
+    """Counts for the customer's caps. Only the newest can ever matter: so many as a week may
+    hold, at least the last one."""
+    customer.reminded_ms = sorted([*customer.reminded_ms, sent_ms])[
+        -max(1, policy.per_customer_week) :
+    ]
 
 
 def send(
@@ -162,13 +192,10 @@ def send(
             continue
         reminded.sent += 1
         reminded.done[step.name] = NEVER_MS
-        customer.reminded_ms.append(clock_ms)
+        note_sent(customer, clock_ms, rules)
         plan.sent.append(
             Sent(step.case, step.name, step.at_ms, reminded.sent, step.send_before_ms, zone.key)
         )
-    if plan.sent:
-        # Only the newest can ever matter: so many as a week may hold, at least the last one.
-        customer.reminded_ms = sorted(customer.reminded_ms)[-max(1, rules.per_customer_week) :]
 
 
 def _refusal(

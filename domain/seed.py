@@ -1,4 +1,4 @@
-"""What the verdict and customer topics said, read back (rebuild).
+"""What the verdict, customer and reminder topics said, read back (rebuild).
 
 A detected verdict tells enough of its checkout to go on standing as a strike when its confirmed
 event is gone from the inputs: `Checkout.from_verdict`. The real event wins once it is read.
@@ -14,18 +14,20 @@ from msgspec import Struct
 from domain.case import COD
 from domain.customer import Announced, Said
 from domain.facts import REFUSED, Confirmed, Order
-from domain.intake import SeededAdvice, SeededVerdict
+from domain.intake import SeededAdvice, SeededReminder, SeededVerdict
 from schemas.codec import to_ms
 
 DETECTED = "hitrun.verdict.detected"
 WITHDRAWN = "hitrun.verdict.withdrawn"
 CHANGED = "hitrun.customer.changed"
+REMINDER = "hitrun.reminder.due"
 
 
 class _Event(Struct, frozen=True):
     type: str
     time: datetime
     data: msgspec.Raw
+    id: str = ""
 
 
 class _Fact(Struct, frozen=True):
@@ -59,10 +61,16 @@ class _Changed(Struct, frozen=True):
     recommended_action: str
 
 
+class _Due(Struct, frozen=True):
+    checkout_id: str
+    number: int
+
+
 _event = msgspec.json.Decoder(_Event)
 _detected = msgspec.json.Decoder(_Detected)
 _withdrawn = msgspec.json.Decoder(_Withdrawn)
 _changed = msgspec.json.Decoder(_Changed)
+_due = msgspec.json.Decoder(_Due)
 
 
 def seeded_verdict(value: bytes | None) -> SeededVerdict | None:
@@ -114,3 +122,15 @@ def seeded_advice(value: bytes | None) -> SeededAdvice | None:
         return None
     told = _changed.decode(event.data)
     return SeededAdvice(Announced(told.version, told.strikes, told.recommended_action))
+
+
+def seeded_reminder(value: bytes | None, sent_ms: int) -> SeededReminder | None:
+    """What a record of the reminder topic said; `sent_ms` is the record's timestamp, the clock it
+    was decided by. Raises msgspec.MsgspecError as above."""
+    if value is None:
+        return None
+    event = _event.decode(value)
+    if event.type != REMINDER:
+        return None
+    told = _due.decode(event.data)
+    return SeededReminder(told.checkout_id, event.id, told.number, to_ms(event.time), sent_ms)

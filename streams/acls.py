@@ -52,8 +52,8 @@ def worker(topics: Topics) -> list[Acl]:
     found.append(Acl("Write", "Topic", topics.command, "tells the lane of a misplaced event"))
     found += [Acl("Write", "Topic", topics.name(role), "announces") for role in ANNOUNCED]
     found += [
-        Acl("Read", "Topic", topics.verdict, "a first start takes over what was announced"),
-        Acl("Read", "Topic", topics.customer, "a first start takes over what was announced"),
+        Acl("Read", "Topic", topics.name(role), "a first start takes over what was announced")
+        for role in ANNOUNCED
     ]
     found += [Acl("Write", "Topic", topics.dlq(n), "dead letters") for n in topics.inputs()]
     found += [

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from domain.frontier import Frontier
 from domain.ledger import Ledger
+from schemas.topics import Announced
+from streams.acls import ANNOUNCED
 from streams.faults import HaltWorker, RestartWorker
 from streams.lane import BATCH_BYTES, Lane
 from streams.options import WorkerOptions
 from streams.position import Position
-from streams.restore import read_to_end, restore
+from streams.restore import REBUILD, read_to_end, restore
 
 START_S = 60.0
 """InitProducerId is tried again for ever; a coordinator that does not come ends the process."""
@@ -121,15 +123,15 @@ class Takeover:
             if partition in o.committed:
                 raise HaltWorker(
                     f"group {o.topics.group} has read partition {partition} before, but "
-                    f"{o.topics.changelog}[{partition}] has no position: the state is lost; start "
-                    "from an empty one with --rebuild"
+                    f"{o.topics.changelog}[{partition}] has no position: the state is lost; "
+                    f"{REBUILD}"
                 )
             await self._seed(partition, ledger)
             return self._beginning()
         if position.cluster != o.cluster:
             raise HaltWorker(
                 f"the state of lane {partition} belongs to cluster {position.cluster}, this is "
-                f"{o.cluster}: offsets of one mean nothing in another"
+                f"{o.cluster}: offsets of one mean nothing in another; {REBUILD}"
             )
         if position.partitions != o.partitions:
             raise HaltWorker(
@@ -169,16 +171,16 @@ class Takeover:
         """An empty state takes what was announced before as announced."""
         topics = self.options.topics
 
-        def take(role: Literal["verdict", "customer"]) -> Callable[[list[Any]], None]:
+        def take(role: Announced) -> Callable[[list[Any]], None]:
             def seed(records: list[Any]) -> None:
                 for record in records:
                     if record.key is not None:
-                        ledger.seed(role, record.key, record.value)
+                        ledger.seed(role, record.key, record.value, record.timestamp)
 
             return seed
 
-        await self._read(TopicPartition(topics.verdict, partition), take("verdict"))
-        await self._read(TopicPartition(topics.customer, partition), take("customer"))
+        for role in ANNOUNCED:
+            await self._read(TopicPartition(topics.name(role), partition), take(role))
 
     async def _read(self, tp: TopicPartition, take: Callable[[list[Any]], None]) -> None:
         await read_to_end(self.options.kafka, self._watermarks, tp, take)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property.histories import LATEST, histories, patience, records_of, thorough
+from domain.policy import Policy, ReminderPolicy
+from tests.property.histories import LATEST, NEAR, histories, patience, records_of, thorough
 from tests.property.test_orders_of_arrival import POLICY, check_the_end, oracle_of
 from tests.support import builders
 from tests.support.builders import START_MS, Event
 from tests.support.oracle import figures, standings
-from tests.support.reading import DAY, HOUR
+from tests.support.reading import DAY, HOUR, MINUTE
 from tests.support.real import Real, policy_of
 
 pytestmark = patience
@@ -116,7 +118,7 @@ def test_a_rebuild_says_the_difference_only(data: st.DataObject, events: list[Ev
         if output["role"] in ("verdict", "customer"):
             key = output["data"]["customer_id"].encode()
             event = {name: value for name, value in output.items() if name != "role"}
-            second.ledger.seed(output["role"], key, orjson.dumps(event))
+            second.ledger.seed(output["role"], key, orjson.dumps(event), until)
             if data.draw(st.booleans()):
                 second.flush()
     for role, one in data.draw(st.permutations(records)):
@@ -132,6 +134,73 @@ def test_a_rebuild_says_the_difference_only(data: st.DataObject, events: list[Ev
     # then both together are one right story
     second.outputs = [o for o in first.outputs if o["role"] != "reminder"] + said_anew
     check_the_end(second, events, until)
+
+
+GAPLESS = policy_of('[reminders]\nquiet_hours = []\nper_customer_gap = "0s"\nper_customer_week = 9')
+"""Nothing but the memory of steps and the cap per checkout keeps a reminder back."""
+
+
+@st.composite
+def reminded(draw: st.DrawFn) -> list[Event]:
+    """Checkouts that nobody pays for good: other methods are chosen, payments are taken back."""
+    told: list[Event] = []
+    for number in range(draw(st.integers(1, 3))):
+        at = START_MS + draw(st.sampled_from([0, 0, 3, 13, 20])) * HOUR
+        common: dict[str, Any] = {"checkout_id": f"k{number}"}
+        method = draw(st.sampled_from(["card", "counter", "virtual_account"]))
+        told.append(builders.checkout(f"k{number}", at=at, method=method))
+        later = at + draw(st.sampled_from([1, 2, 3, 20, 21])) * HOUR + draw(NEAR)
+        what = draw(st.sampled_from(["nothing", "changed", "taken back"]))
+        if what == "changed":
+            told.append(builders.changed(at=later, method="counter", **common))
+        elif what == "taken back":
+            again = later + draw(st.sampled_from([MINUTE, HOUR]))
+            told.append(builders.payment("p1", at=later, status="paid", **common))
+            told.append(builders.payment("p1", at=again, status="failed", **common))
+    return told
+
+
+@given(data=st.data(), events=reminded(), policy=st.sampled_from([policy_of(), GAPLESS, GAPLESS]))
+@thorough
+def test_rebuilds_in_the_middle_say_no_reminder_twice_and_keep_the_caps(
+    data: st.DataObject, events: list[Event], policy: Policy
+) -> None:
+    records = sorted(records_of(events), key=lambda pair: pair[1].timestamp)
+    sent: list[tuple[int, dict[str, Any]]] = []
+    real, told, now = Real(policy), 0, START_MS
+    for _ in range(data.draw(st.integers(4, 12), label="moments")):
+        now += data.draw(st.sampled_from([MINUTE, HOUR, HOUR, 2 * HOUR, 16 * HOUR]))
+        if data.draw(st.booleans()):  # a rebuild: the topic, then the history again
+            real, told = Real(policy), 0
+            for clock, output in sent:
+                key = output["data"]["customer_id"].encode()
+                real.ledger.seed("reminder", key, orjson.dumps(output), clock)
+                if data.draw(st.booleans()):
+                    real.flush()
+        while told < len(records) and records[told][1].timestamp <= now:
+            role, one = records[told]
+            real.feed(role, one)
+            told += 1
+        said = len(real.outputs)
+        real.fire(now)
+        sent += [(now, o) for o in real.outputs[said:] if o["role"] == "reminder"]
+    _check_reminders(sent, policy.reminders)
+
+
+def _check_reminders(sent: list[tuple[int, dict[str, Any]]], rules: ReminderPolicy) -> None:
+    """No id twice, the caps of the customer; of each checkout the numbers in their order, and no
+    step after a later one of it."""
+    ids = [output["id"] for _, output in sent]
+    assert len(ids) == len(set(ids)), "an id twice"
+    steps: defaultdict[str, list[str]] = defaultdict(list)
+    for n, (clock, output) in enumerate(sent):
+        mine = steps[output["data"]["checkout_id"]]
+        assert all(output["time"] > earlier for earlier in mine)
+        mine.append(output["time"])
+        assert output["data"]["number"] == len(mine) <= rules.per_checkout
+        before = [at for at, _ in sent[:n]]
+        assert all(clock - at >= rules.per_customer_gap_ms for at in before)
+        assert sum(at > clock - 7 * DAY for at in before) < rules.per_customer_week
 
 
 CAPPED = policy_of("[caps]\nsettled_checkouts = 1")

@@ -364,8 +364,7 @@ class World:
         )
         if repeated:
             raise Violation("duplicate", f"dead letters twice: {repeated}")
-        if self.rebuilds or self.wrong_clocks:
-            # A rebuild does not know what reminders were sent; they go by the worker's own clock.
+        if self.wrong_clocks:  # reminders go by the worker's own clock
             records = [r for r in records if r.topic != TOPICS.reminder]
         frontiers = [lane.frontier.value_ms for lane in lanes]
         one_version = None if self.policy_changed else self.policies[0].version

@@ -36,6 +36,7 @@ from schemas.events import (
 )
 from schemas.faults import RejectRecord
 from schemas.record import RawRecord
+from schemas.topics import Announced
 
 MINUTE = 60_000
 HOUR = 3_600_000
@@ -44,7 +45,7 @@ T0 = 1_800_000_000_000
 """2027-01-15 08:00 UTC, 15:00 in Jakarta."""
 VERDICT = T0 + 100 * HOUR
 """When a card checkout confirmed at T0 of which nothing else is told becomes a verdict."""
-ALLOWED = {"reminders_allowed": False}
+ALLOWED: dict[str, Any] = {"reminders_allowed": False}
 """Keeps a confirmed event's reminders out of what is said."""
 
 AWAKE: Policy = replace(
@@ -235,8 +236,8 @@ class Shop:
         self.now = now
         self.changelog: dict[bytes, bytes | None] = {}
         self.last = Flush()
-        self.announced: list[tuple[str, bytes, bytes | None]] = []
-        """The records of the verdict and customer topics."""
+        self.announced: list[tuple[Announced, bytes, bytes | None, int]] = []
+        """The records of the output topics, with their timestamps."""
         self.ledger.fire(frontier_ms=now, clock_ms=now)
 
     def tell(
@@ -251,12 +252,13 @@ class Shop:
             except RejectRecord as fault:
                 self.ledger.reject(record(self.now), fault)
         self.ledger.fire(frontier_ms=self.now, clock_ms=clock or self.now)
-        self.last = self.ledger.flush(clock_ms=self.now if clock is None else clock)
+        clock = self.now if clock is None else clock
+        self.last = self.ledger.flush(clock_ms=clock)
         self.changelog.update(self.last.changelog)
         self.announced += [
-            (output.role, output.key, output.value)
+            (output.role, output.key, output.value, clock)
             for output in self.last.outputs
-            if output.role in ("verdict", "customer")
+            if output.role != "command"
         ]
         return [_plain(output.value) for output in self.last.outputs]
 

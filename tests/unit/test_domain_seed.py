@@ -20,16 +20,15 @@ from tests.unit.domain_builders import (
 )
 
 VERDICT = T0 + 100 * HOUR
-ALLOWED = {"reminders_allowed": False}
+ALLOWED: dict[str, Any] = {"reminders_allowed": False}
 
 
 def rebuilt(former: list[Shop], *events: Any, policy: Any = AWAKE) -> Shop:
     """An empty state that was told what the former one announced, then the events again."""
     shop = Shop(now=0, policy=policy)
     for each in former:
-        for role, key, value in each.announced:
-            assert role in ("verdict", "customer")
-            shop.ledger.seed(role, key, value)  # type: ignore[arg-type]
+        for said_once in each.announced:
+            shop.ledger.seed(*said_once)
     shop.tell(*events, clock=T0)
     return shop
 
@@ -115,6 +114,6 @@ def test_another_policy_leaves_what_was_announced() -> None:
 def test_a_tombstone_takes_the_advice_back() -> None:
     former = history((T0, [confirmed(**ALLOWED)]), (VERDICT, []))
     shop = rebuilt([former], confirmed(**ALLOWED))
-    shop.ledger.seed("customer", b"c1", None)
+    shop.ledger.seed("customer", b"c1", None, VERDICT)
     (changed,) = said(shop.at(VERDICT), "changed")
     assert changed["version"] == 1
