@@ -265,11 +265,14 @@ class Verifier:
 
     def read_outputs(self, records: Iterable[AnyRecord], types: set[str]) -> list[Said]:
         """Parses outputs and checks their envelope; tombstones of the customer topic are kept."""
-        found, ids = [], set()
+        found: list[Said] = []
+        ids: set[str] = set()
+        of_key: dict[str, set[str]] = defaultdict(set)
         for record in records:
             name = f"{record.topic}/{record.partition}@{record.offset}"
             key = (record.key or b"").decode()
             if record.value is None:
+                ids -= of_key.pop(key, set())  # a tombstone ends the count, ids begin anew
                 found.append(
                     Said("tombstone", "", 0, key, {}, record.timestamp, record.partition, name)
                 )
@@ -293,6 +296,7 @@ class Verifier:
                 self.report.problem(f"twice: {said.name}, {said.id}", duplicates=1)
                 continue
             ids.add(said.id)
+            of_key[key].add(said.id)
             found.append(said)
             wrong = []
             if event.get("specversion") != "1.0" or event.get("source") != "hitrun":
