@@ -71,7 +71,8 @@ def _cut_short(arena: Arena, outcome: Outcome, stage: Stage, flow: Flow, kills: 
         _owned(crew)
         flow.stop()
         report = verified(stage, settle(stage, None, within_s=120))
-        rebuilt = sum(len(p.events("partition.rebuilt")) for p in stage.processes)
+        by_log = {p.err: p for p in stage.processes}  # crews share names, and so logs
+        rebuilt = sum(len(p.events("partition.rebuilt")) for p in by_log.values())
         outcome.demand(rebuilt >= kills, f"only {rebuilt} lanes were rebuilt")
         outcome.demand(report.right > 10 * kills, f"only {report.right} verdicts to repeat")
         outcome.problems += report.problems
