@@ -89,6 +89,8 @@ class Lane:
         self.next: dict[Stream, int] = dict(position.next)
         self.position = position
         self.reached: dict[Stream, int] = {}
+        self.seen: dict[Stream, int] = {}
+        """The next offset after what was fetched, whether applied or not; missing: `next`."""
         self.letters: dict[Stream, Letters] = {s: Letters() for s in STREAMS} | position.letters
         self.in_flight: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
         self.waiting = 0
@@ -265,6 +267,7 @@ class Lane:
         """Shuts the gate, at once: what is fetched but not applied will be fetched again."""
         self.open = False
         self.reached.clear()
+        self.seen.clear()
         self.in_flight = dict.fromkeys(STREAMS, 0)
         self._marks.clear()
 

@@ -300,27 +300,44 @@ class Lanes(Service, TableManagerT):
         if lane is None or not lane.open:
             return
         stream = self._inputs[batch.topic]
-        expected = lane.reached.get(stream, lane.next[stream])
-        if batch.records[0].offset > expected and lane.in_flight[stream] == 0:
-            await self._check_gap(lane, stream, expected)
-        lane.handed(stream)
+        await self._check_gaps(
+            {TopicPartition(batch.topic, batch.partition): batch.records[0].offset}
+        )
+        if lane.open and batch.epoch == self.epoch:
+            lane.seen[stream] = batch.records[-1].offset + 1
+            lane.handed(stream)
 
-    async def _check_gap(self, lane: Lane, stream: Stream, expected: int) -> None:
-        tp = TopicPartition(self.options.topics.name(stream), lane.partition)
+    async def _check_gaps(self, offsets: dict[TopicPartition, int]) -> None:
+        """Each input goes on at this offset. Raises HaltWorker if what is jumped over is gone."""
+        epoch, jumps = self.epoch, {}
+        for tp, offset in offsets.items():
+            lane, stream = self.lanes.get(tp.partition), self._inputs[tp.topic]
+            if lane is not None and lane.open:
+                expected = lane.seen.get(stream, lane.next[stream])
+                if offset > expected:
+                    jumps[tp] = expected
+        if not jumps:
+            return
         assert self._watermarks is not None
-        begin = (await self._watermarks.beginning_offsets([tp]))[tp]
-        if begin > expected:
-            why = f"begins at {begin}, after the position {expected}; {REBUILD}"
-            raise input_lost(tp.topic, tp.partition, expected, why)
+        begins = await self._watermarks.beginning_offsets(list(jumps))
+        for tp, expected in jumps.items():
+            if begins[tp] > expected and epoch == self.epoch:
+                why = f"begins at {begins[tp]}, after the position {expected}; {REBUILD}"
+                raise input_lost(tp.topic, tp.partition, expected, why)
 
-    def reached(self, epoch: int, positions: dict[TopicPartition, int]) -> None:
-        """See transport.Gates."""
+    async def reached(self, epoch: int, positions: dict[TopicPartition, int]) -> None:
+        """See transport.Gates. Positions are looked at as well: no record may follow what is
+        gone."""
+        if epoch != self.epoch:
+            return
+        await self._check_gaps(positions)
         if epoch != self.epoch:
             return
         for tp, offset in positions.items():
-            lane = self.lanes.get(tp.partition)
+            lane, stream = self.lanes.get(tp.partition), self._inputs[tp.topic]
             if lane is not None and lane.open:
-                lane.at(self._inputs[tp.topic], offset)
+                lane.seen[stream] = offset
+                lane.at(stream, offset)
 
     def polled(self) -> None:
         """See transport.Gates."""

@@ -66,7 +66,7 @@ class Gates(Protocol):
         """A batch is about to be queued for its agent."""
         ...
 
-    def reached(self, epoch: int, positions: dict[TopicPartition, int]) -> None:
+    async def reached(self, epoch: int, positions: dict[TopicPartition, int]) -> None:
         """All records below these offsets have been handed over."""
         ...
 
@@ -206,7 +206,7 @@ class BatchConsumer(driver.Consumer):
                 batch = Batch(tp.topic, tp.partition, epoch, records)
                 await lanes.handed(batch)
                 yield TP(tp.topic, tp.partition), self._batch_message(batch)
-            lanes.reached(epoch, positions)
+            await lanes.reached(epoch, positions)
         except (asyncio.CancelledError, GeneratorExit, driver.ConsumerStoppedError):
             raise
         except Exception as error:

@@ -334,6 +334,10 @@ class Consumer:
     async def position(self, tp: TopicPartition) -> int:
         return self._at[tp]
 
+    def partitions_for_topic(self, _: str) -> set[int] | None:
+        """Their number never changes here."""
+        return None
+
     async def beginning_offsets(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(tps, 0)
 

@@ -286,7 +286,7 @@ class Worker:
                 return
             await lanes.handed(batch)
             self.queue.append((INPUTS[batch.topic], batch))
-        lanes.reached(epoch, self._positions)
+        await lanes.reached(epoch, self._positions)
 
     def deliver(self, most: int) -> None:
         """The agents take some of the batches."""
