@@ -3,11 +3,11 @@
     python -m tests.support.unguarded GUARD[,GUARD...] worker ...      ("nothing": all guards on)
 
 What a run needs to meet the moment a guard is for comes with every guard, and with "nothing", so
-that two runs differ in the guard alone: the moments of tests.support.moments and one more,
-`decided` (a verdict is decided, its transaction not begun); a record that trips judging
-(tests.support.stumbling); while the file named by LATE exists, payments wait before their agent
-until the next takeover is over; while the one named by DRIFT exists, the clock runs DRIFT_SPEED
-times too fast, by DRIFT_MOST_MS at most.
+that two runs differ in the guard alone: the moments of tests.support.moments and two more,
+`decided` (verdicts are decided, their transaction not begun) and `acknowledged` (all of it is, and
+nothing is committed); a record that trips judging (tests.support.stumbling); and, while the file
+named by it exists: LATE, payments wait before their agent until the next takeover is over; QUIET,
+lanes write nothing; DRIFT, the clock runs DRIFT_SPEED times too fast, by DRIFT_MOST_MS at most.
 """
 
 from __future__ import annotations
@@ -33,17 +33,34 @@ DRIFT_SPEED = 20
 DRIFT_MOST_MS = 200_000
 _DRIFT = Path(os.environ.get("DRIFT", "/nonexistent"))
 _LATE = Path(os.environ.get("LATE", "/nonexistent"))
+_QUIET = Path(os.environ.get("QUIET", "/nonexistent"))
 
 # ---------------------------------------------------------------------- what leads to the moment
+
+
+class Producer(moments.Producer):
+    """Knows whether its transaction has verdicts."""
+
+    verdicts = False
+
+    async def commit_transaction(self) -> None:
+        if self.verdicts:
+            moments.reach("acknowledged")
+        await super().commit_transaction()
 
 
 class Lane(moments.Lane):
     """Passes one moment more."""
 
     async def _transaction(self, flush: Any, clock_ms: int) -> None:
-        if any(output.role == "verdict" for output in flush.outputs):
+        self.producer.verdicts = any(output.role == "verdict" for output in flush.outputs)
+        if self.producer.verdicts:
             moments.reach("decided")
         await super()._transaction(flush, clock_ms)
+
+    async def turn(self) -> None:
+        if not _QUIET.exists():  # noqa: ASYNC240 - a test's flag
+            await super().turn()
 
 
 class Lanes(moments.Lanes):
@@ -80,6 +97,7 @@ def _install() -> None:
     from streams import app
 
     moments.install()
+    takeover.AIOKafkaProducer = Producer  # type: ignore[attr-defined]
     takeover.Lane = Lane  # type: ignore[attr-defined]
     app.Lanes = Lanes  # type: ignore[attr-defined]
     ledger.judge = stumbling.stumbling_judge  # type: ignore[attr-defined]
