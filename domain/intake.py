@@ -265,7 +265,7 @@ def _hold(customer: Customer, hold: Hold, desk: Desk) -> Told | None:
         bare = [
             c
             for c in customer.checkouts
-            if c.confirmed is None and c.reminded is None and _is_bare(c)
+            if c.confirmed is None and c.reminded is None and c.said is None and _is_bare(c)
         ]
         if len(bare) >= desk.policy.caps.orphans:
             customer.checkouts.remove(min(bare, key=lambda c: (c.newest_ms, c.checkout_id)))
@@ -281,19 +281,20 @@ def _hold(customer: Customer, hold: Hold, desk: Desk) -> Told | None:
 
 
 def _is_bare(checkout: Checkout) -> bool:
-    """Without facts: only held, or (rebuild) reminded."""
+    """Without facts: only held, or (rebuild) reminded, or its verdict withdrawn."""
     return not (
         checkout.payments
         or checkout.orders
         or checkout.changes
         or checkout.cancelled
         or checkout.overturned
-        or checkout.said
     )
 
 
 def _seeded_verdict(customer: Customer, seed: SeededVerdict, _: Desk) -> Told | None:
-    """Later ones win; a real confirmed event wins over what a verdict tells of it."""
+    """Later ones win; a real confirmed event wins over what a verdict tells of it. After a
+    withdrawal nothing is left of the checkout but what was said: why is in the inputs, if
+    anywhere, and without them nobody is to be judged again."""
     checkout = customer.find(seed.checkout_id)
     if checkout is None:
         checkout = Checkout(seed.checkout_id)
@@ -306,6 +307,8 @@ def _seeded_verdict(customer: Customer, seed: SeededVerdict, _: Desk) -> Told | 
         checkout.confirmed, checkout.from_verdict = seed.confirmed, True
         if seed.refused is not None and not checkout.orders:
             checkout.orders = [copy(seed.refused)]
+    elif seed.confirmed is None and checkout.from_verdict:
+        checkout.confirmed, checkout.from_verdict, checkout.orders = None, False, []
     checkout.newest_ms = max(checkout.newest_ms, seed.at_ms)
     return Told(seed.checkout_id, None)
 

@@ -92,6 +92,16 @@ def test_and_can_still_be_withdrawn() -> None:
         assert withdrawn["cause"] == cause
 
 
+def test_a_withdrawn_verdict_whose_checkout_is_gone_from_the_inputs_is_not_said_again() -> None:
+    for reason in (payment("paid", at=VERDICT), overturned(at=VERDICT)):
+        former = history((T0, [confirmed(**ALLOWED)]), (VERDICT, []), (VERDICT + HOUR, [reason]))
+        shop = rebuilt([former])
+        assert shop.at(VERDICT + 2 * HOUR) == []
+        # Read after all, its event is judged by what is known, and the count goes on.
+        (detected,) = said(shop.tell(confirmed(**ALLOWED)), "detected")
+        assert detected["sequence"] == 2
+
+
 def test_a_refused_delivery_keeps_standing_too() -> None:
     events = [confirmed(method="cod"), order("refused", at=T0 + DAY, by="buyer")]
     former = history((T0 + DAY, events))
