@@ -153,7 +153,7 @@ class Lane:
             self.next[stream] = offset
 
     def mark(self, t0_ms: int, ends: dict[Stream, int], applied: dict[Stream, int]) -> None:
-        """At `t0_ms` (read before), the inputs had grown to `ends` (high watermarks); `applied` is
+        """At `t0_ms` (read before), the inputs had grown to `ends` (see log_ends.py); `applied` is
         `next` as it was before they were asked. Raises HaltWorker when an input ends before it and
         stays so: right after an election a leader may not know its own end yet."""
         lost = [(s, end) for s, end in ends.items() if end < applied.get(s, 0)]
@@ -166,8 +166,9 @@ class Lane:
             topic, at = self.topics.name(stream), applied[stream]
             raise input_lost(topic, self.partition, at, f"ends at {end}, before the position {at}")
         self._ends = ends
-        if len(self._marks) < MAX_MARKS:
-            self._marks.append((t0_ms, ends))
+        if len(self._marks) == MAX_MARKS:  # the oldest will be passed first, the newest says most
+            self._marks.pop()
+        self._marks.append((t0_ms, ends))
 
     def behind(self, stream: Stream) -> int:
         """How many offsets of an input are not applied, as last measured."""
@@ -272,9 +273,14 @@ class Lane:
         self._marks.clear()
 
     def _advance(self) -> None:
-        reached = None
-        while self._marks and self._passed(self._marks[0][1]):
-            reached = self._marks.popleft()[0]
+        # From the newest on: one whose records went with their leader will never be passed.
+        reached, marks = None, self._marks
+        for place in range(len(marks) - 1, -1, -1):
+            if self._passed(marks[place][1]):
+                reached = marks[place][0]
+                for _ in range(place + 1):
+                    marks.popleft()
+                break
         unknown = self.frontier.value_ms == 0
         if reached is not None:
             self.frontier.advance(t0_ms=reached)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -31,6 +31,7 @@ from mode import Service
 from schemas.topics import Stream
 from streams.faults import HaltWorker, RestartWorker
 from streams.lane import Feed, Lane, input_lost, wall_ms
+from streams.log_ends import log_ends
 from streams.metrics import Tally
 from streams.options import WorkerOptions
 from streams.restore import REBUILD
@@ -303,7 +304,7 @@ class Lanes(Service, TableManagerT):
         await self._check_gaps(
             {TopicPartition(batch.topic, batch.partition): batch.records[0].offset}
         )
-        if lane.open and batch.epoch == self.epoch:
+        if batch.epoch == self.epoch:  # else it was closed meanwhile
             lane.seen[stream] = batch.records[-1].offset + 1
             lane.handed(stream)
 
@@ -359,12 +360,14 @@ class Lanes(Service, TableManagerT):
     async def _measure(self) -> None:
         """Reads how far the inputs have grown, for all lanes at once."""
         changelog = TopicPartition(self.options.topics.changelog, 0)
+        assert self._watermarks is not None
         while not self.should_stop:
             await asyncio.sleep(self.options.commit_interval_s)
             lanes = [lane for lane in self.lanes.values() if lane.open]
             if not lanes:
                 await asyncio.sleep(IDLE_MEASURE_S)
-                await self._end_offsets([changelog])  # only to hear from Kafka
+                # Only to hear from Kafka.
+                await self._answered(self._watermarks.end_offsets([changelog]))
                 continue
             epoch, t0_ms = self.epoch, wall_ms()
             tps = {
@@ -374,14 +377,14 @@ class Lanes(Service, TableManagerT):
             }
             applied = {lane.partition: dict(lane.next) for lane in lanes}
             ends: dict[int, dict[Stream, int]] = {lane.partition: {} for lane in lanes}
-            for tp, end in (await self._end_offsets(list(tps))).items():
+            for tp, end in (await self._answered(log_ends(self._watermarks, list(tps)))).items():
                 lane, stream = tps[tp]
                 ends[lane.partition][stream] = end
             if epoch != self.epoch:
                 continue
             self._check_counts()
             for lane in lanes:
-                if lane.open:
+                if lane.open and len(ends[lane.partition]) == len(self._inputs):
                     lane.mark(t0_ms, ends[lane.partition], applied[lane.partition])
                     self._tell_hold(lane)
 
@@ -397,18 +400,18 @@ class Lanes(Service, TableManagerT):
                     "make new topics and a new group, see docs/repartition.md"
                 )
 
-    async def _end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
-        """High watermarks. Raises RestartWorker when Kafka is gone: nothing else would notice,
-        the clients try again for ever."""
-        assert self._watermarks is not None
+    async def _answered(
+        self, question: Awaitable[dict[TopicPartition, int]]
+    ) -> dict[TopicPartition, int]:
+        """Raises RestartWorker when Kafka is gone: nothing else would notice, the clients try
+        again for ever."""
         try:
-            found: dict[TopicPartition, int] = await self._watermarks.end_offsets(tps)
+            return await question
         except KafkaTimeoutError as error:
             raise RestartWorker(
                 f"Kafka at {self.options.kafka['bootstrap_servers']} has not answered for "
                 f"{KAFKA_GONE_S:.0f} s"
             ) from error
-        return found
 
     def _tell_hold(self, lane: Lane) -> None:
         held = lane.frontier.held

@@ -10,8 +10,11 @@ from importlib.metadata import version
 import aiokafka
 import faust
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
+from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
 from faust.transport.consumer import Consumer, ThreadDelegateConsumer
@@ -80,6 +83,19 @@ def test_aiokafka_still_has_what_the_fetch_reads() -> None:
         assert hasattr(SubscriptionState, name)
     for name in ("tps", "active", "state_value"):
         assert hasattr(Assignment, name)
+
+
+def test_the_ends_of_logs_are_asked_for_with_what_aiokafka_has() -> None:
+    assert list(inspect.signature(OffsetRequest).parameters) == [
+        "replica_id",
+        "isolation_level",
+        "topics",
+    ]
+    assert OffsetResetStrategy.LATEST == -1
+    for name in ("send", "force_metadata_update"):
+        assert hasattr(AIOKafkaClient, name)
+    assert hasattr(ClusterMetadata, "leader_for_partition")
+    assert "replica_id" not in inspect.signature(aiokafka.AIOKafkaConsumer.end_offsets).parameters
 
 
 def test_a_commit_does_not_look_at_failed_batches_so_that_we_must() -> None:

@@ -56,6 +56,7 @@ def model_of_kafka() -> Iterator[None]:
         (takeover_module, "time", Clock),
         (restore_module, "time", Still),
         (restore_module, "AIOKafkaConsumer", Consumer),
+        (lanes_module, "log_ends", Consumer.end_offsets),
         (takeover_module, "AIOKafkaProducer", Producer),
         (takeover_module, "Lane", SimLane),
         (lane_module, "say", lambda *_, **__: None),
