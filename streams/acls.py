@@ -99,6 +99,11 @@ def redrive(topics: Topics, *streams: str) -> list[Acl]:
     ]
 
 
+def inspect(topics: Topics) -> list[Acl]:
+    """`hitrun inspect`, which joins no group."""
+    return [Acl("Read", "Topic", topics.changelog, "a customer's record and the position")]
+
+
 def producers(topics: Topics) -> list[Acl]:
     """The marketplace's, and those who send commands."""
     whose = {"command": "review queue, operators"}

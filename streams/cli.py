@@ -305,6 +305,43 @@ def redrive(
     _end(body)
 
 
+@app.command()
+def inspect(
+    *,
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="A customer_id.")],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="As it would stand then (RFC 3339) if nothing more is told."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as data.")] = False,
+) -> None:
+    """What is known of a customer, in words: each checkout, why it stands so, what happens next.
+
+    Reads the workers' changelog and asks nothing of them. Exit 1 when the customer is not known.
+    """
+    if not (0 < len(customer) <= 128 and customer.isprintable()):
+        raise typer.BadParameter("1-128 printable characters", param_hint="CUSTOMER")
+
+    def body() -> int:
+        from streams.recording import until_ms
+
+        try:
+            at_ms = None if at is None else until_ms(at)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--at") from None
+        settings = _settings()
+        from streams.inspect import BeforeNow, run
+
+        try:
+            return run(settings, customer, at_ms=at_ms, as_json=as_json, out=sys.stdout)
+        except BeforeNow as error:
+            raise typer.BadParameter(str(error), param_hint="--at") from None
+
+    _end(body)
+
+
 # Policy and version
 
 

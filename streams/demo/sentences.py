@@ -8,15 +8,10 @@ from msgspec import Struct
 
 from schemas.outputs import OutputEvent, ReminderDue, VerdictDetected, VerdictWithdrawn
 from streams.recording import until_ms
+from streams.words import ago, count, method, money
 
-METHODS: Final = {
-    "cod": "cash on delivery",
-    "e_wallet": "e-wallet",
-    "qris": "QRIS",
-    "virtual_account": "virtual account",
-    "bank_transfer": "bank transfer",
-    "other": "another way",
-}
+__all__ = ["CAUSES", "KINDS", "SHORT_CAUSES", "Sentence", "ago", "money", "sentence"]
+
 CAUSES: Final = {
     "paid_in_time": "it was paid in time, and we were told late",
     "paid_late": "it was paid after all",
@@ -67,7 +62,7 @@ def sentence(event: OutputEvent, *, said_ms: int) -> Sentence | None:
         return Sentence("detected", short, _detected(event, said_ms))
     if isinstance(event, VerdictWithdrawn):
         data = event.data
-        words = f"{CAUSES[data.cause]} -> verdict withdrawn, {_strikes(data.strikes)} left"
+        words = f"{CAUSES[data.cause]} -> verdict withdrawn, {count(data.strikes, 'strike')} left"
         return Sentence("withdrawn", short, words)
     if isinstance(event, ReminderDue):
         due = event.data
@@ -92,26 +87,3 @@ def _detected(event: VerdictDetected, said_ms: int) -> str:
         f"{ago(said_ms - until_ms(data.confirmed_at))} ago, {why} -> hit-and-run detected, "
         f"strike {data.strikes}, advice: {advice}"
     )
-
-
-def _strikes(count: int) -> str:
-    return f"{count or 'no'} strike{'' if count == 1 else 's'}"
-
-
-def method(name: str) -> str:
-    """A payment method for people."""
-    return METHODS.get(name, name)
-
-
-def money(minor: int, currency: str) -> str:
-    """150,000 IDR."""
-    return f"{minor / 100:,.0f} {currency}"
-
-
-def ago(ms: int) -> str:
-    """18 s, 5 min, 3 h."""
-    seconds = max(0, ms) / 1000
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

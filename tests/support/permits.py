@@ -14,7 +14,7 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from schemas.topics import Topics
-from streams.acls import CODES, Acl, check, consumers, create, producers, redrive, worker
+from streams.acls import CODES, Acl, check, consumers, create, inspect, producers, redrive, worker
 
 RESOURCES: Final = {"Topic": 2, "Group": 3, "TransactionalId": 5}
 PAGE: Final = Path(__file__).parents[2] / "docs" / "security.md"
@@ -27,6 +27,7 @@ TITLES: Final = {
     create: "`hitrun topics create`",
     check: "`hitrun topics check`",
     redrive: "`hitrun redrive`",
+    inspect: "`hitrun inspect`",
     producers: "Producers of the inputs",
     consumers: "Consumers of the outputs",
 }
