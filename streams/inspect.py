@@ -66,6 +66,7 @@ def run(
         position.policy,
         now_ms,
         int(time.time() * 1000),
+        settings.upstream_delay_ms,
         position.frontier.stale,
     )
     try:

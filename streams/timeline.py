@@ -95,6 +95,8 @@ class Known(Struct, frozen=True):
     now_ms: int
     """Of the position; 0: not known."""
     clock_ms: int
+    delay_ms: int = 0
+    """The workers' upstream delay: so far `now` is behind the clock by intent."""
     silent: bool = False
     """Payments are silent, so time stands still."""
 
@@ -184,7 +186,7 @@ def _warnings(record: bytes, known: Known) -> list[str]:
             "no payments reach the workers, so time stands still for them: no verdict and no "
             "reminder until payments come again"
         )
-    elif due_of(record) < known.clock_ms - OVERDUE_MS:
+    elif due_of(record) < known.clock_ms - known.delay_ms - OVERDUE_MS:
         found.append(
             "something was due a while ago and was not done: no worker is at work here, or its "
             "time stands still"

@@ -68,12 +68,11 @@ def writes_of(stage: Stage) -> int:
 
 def tell_three(stage: Stage) -> None:
     now = int(time.time() * 1000)
-    waits = {"method": "virtual_account", "pay_by": now + HOUR}
     events = [
         builders.checkout("never", at=now),
         builders.checkout("good", at=now),
         builders.payment("p1", checkout_id="good", at=now + 10),
-        builders.checkout("waits", at=now, **waits),
+        builders.checkout("waits", at=now, method="virtual_account", pay_by=now + HOUR),
     ]
     sent = []
     for event in events:

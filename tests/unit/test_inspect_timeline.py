@@ -6,6 +6,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -322,6 +323,8 @@ def test_what_is_long_overdue_shows_that_nobody_works() -> None:
     known = Known(AWAKE, AWAKE.version, T0 + MINUTE, T0 + HOUR + 6 * MINUTE)
     (warning,) = story("c1", shop.ledger.records[b"c1"], known).warnings
     assert "no worker is at work" in warning
+    intended = replace(known, delay_ms=HOUR)
+    assert story("c1", shop.ledger.records[b"c1"], intended).warnings == []
     (reminder,) = [
         line
         for line in checkout_of(story("c1", shop.ledger.records[b"c1"], known)).next
@@ -398,7 +401,11 @@ def test_times_are_the_buyers_with_utc_beside_them() -> None:
 
 
 def test_the_example_of_the_docs_is_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = dict(amount=15_000_000, method="virtual_account", time_zone="Asia/Makassar")
+    told: dict[str, Any] = {
+        "amount": 15_000_000,
+        "method": "virtual_account",
+        "time_zone": "Asia/Makassar",
+    }
     shop = Shop(policy=DEFAULT_POLICY)
     shop.tell(
         confirmed("co-1", **told),
