@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.support.announcer import after_quiet_hours, steps_of, zone_of
+from tests.support.buyer import NOBODY, buyer, said_of, strategy
 from tests.support.oracle import (
     Case,
     Customer,
@@ -31,6 +32,14 @@ from tests.support.oracle import (
     withdrawn_cause,
 )
 from tests.support.reading import DAY, AnyRecord, Fact, murmur2, read, time_ms
+
+Stands = tuple[int, str, dict[str, Any]]
+"""Strikes, advice and profile of a customer."""
+
+End = tuple[dict[str, Case], Stands]
+"""Where everything could stand at the end, under some knowledge."""
+
+NOTHING_SAID: Stands = (0, "none", NOBODY)
 
 MOST_PROBLEMS = 200
 MOST_COMBINATIONS = 300
@@ -523,7 +532,7 @@ class Verifier:
             for customer in self.knowledge(id, self.now + self.delay, self.now_upper + DAY):
                 for now in dict.fromkeys((self.now, self.now_upper)):
                     cases = standings(customer, now, self.policy)
-                    ends.append((cases, figures(cases, now // DAY, self.policy)))
+                    ends.append((cases, self._stands(cases, now)))
             for checkout in ends[-1][0]:
                 self.report.checkouts += 1
                 self._final_checkout(id, checkout, ends, verdicts.get((id, checkout)))
@@ -536,7 +545,7 @@ class Verifier:
         self,
         id: str,
         checkout: str,
-        ends: list[tuple[dict[str, Case], dict[str, Any]]],
+        ends: list[End],
         last: Said | None,
     ) -> None:
         names = {cases[checkout].name for cases, _ in ends if checkout in cases}
@@ -560,32 +569,51 @@ class Verifier:
             return True
         return newest + self.policy["retention"]["settled"] <= first
 
-    def _final_customer(
-        self, id: str, ends: list[tuple[dict[str, Case], dict[str, Any]]], said: list[Said]
-    ) -> None:
-        version, last = 0, None
+    def _stands(self, cases: dict[str, Case], now: int) -> Stands:
+        figure = figures(cases, now // DAY, self.policy)
+        profile = buyer(cases, now, self.policy)
+        return figure["strikes"], figure["recommended_action"], profile
+
+    def _final_customer(self, id: str, ends: list[End], said: list[Said]) -> None:
+        too_late = any(self._told_too_late(id, case) for case in ends[-1][0].values())
+        version, stands = 0, NOTHING_SAID
         for one in said:
-            last = one
             if one.type == "tombstone":
-                version = 0
+                version, stands = 0, NOTHING_SAID
                 continue
             data = one.data
+            wrong = []
             if data["version"] <= version:
-                self._wrong(f"{one.name}: version {data['version']} after {version}")
-            version = data["version"]
+                wrong.append(f"version {data['version']} after {version}")
+            version, before = data["version"], stands
+            stands = (data["strikes"], data["recommended_action"], said_of(data))
+            if stands == before:
+                wrong.append("nothing changed")
             if one.id != output_id(id, "customer", version):
-                self._wrong(f"{one.name}: id {one.id}")
+                wrong.append(f"id {one.id}")
             numbers = {n: data[n] for n in ("strikes", "checkouts")}
-            wrong = differences(data, with_advice(**numbers, policy=self.policy))
+            wrong += differences(data, with_advice(**numbers, policy=self.policy))
+            told = strategy(data["short_lived"], data["kind"], data["history"])
+            wrong += differences(data, {"strategy": told})
+            if not too_late:
+                wrong += self._customer_event(one)
             if wrong:
                 self._wrong(f"{one.name}: {'; '.join(wrong)}")
-        stands = (0, "none")
-        if last is not None and last.type != "tombstone":
-            stands = (last.data["strikes"], last.data["recommended_action"])
-        could = {(f["strikes"], f["recommended_action"]) for _, f in ends}
-        too_late = any(self._told_too_late(id, case) for case in ends[-1][0].values())
-        if stands not in could and not too_late:
-            self._wrong(f"customer {id} stands as {stands}, expected {sorted(could)}")
+        if not too_late and all(stands != end for _, end in ends):
+            could = [end for _, end in ends]
+            self._wrong(f"customer {id} stands as {stands}, expected one of {could}")
+
+    def _customer_event(self, said: Said) -> list[str]:
+        """What is wrong with strikes, advice and profile by every knowledge possible when it was
+        said; its time is the frontier by which it was judged."""
+        data = said.data
+        stands = (data["strikes"], data["recommended_action"], said_of(data))
+        could: list[Stands] = []
+        for customer in self.knowledge(said.customer, said.time + self.delay, said.timestamp):
+            could.append(self._stands(standings(customer, said.time, self.policy), said.time))
+            if could[-1] == stands:
+                return []
+        return [f"said {stands}, it could be {could[:3]}"]
 
     def _wrong(self, text: str) -> None:
         self.report.problem(text, wrong_states=1)

@@ -104,7 +104,8 @@ def test_a_purchase_is_remembered_for_a_year_and_then_the_record_goes() -> None:
     end = (T0 // DAY + 365) * DAY
     shop.at(end - 1)
     assert shop.ledger.knows("c1")
-    assert shop.at(end) == []
+    changed, tombstone = shop.at(end)
+    assert (changed["history"], tombstone["type"]) == ("none", "tombstone")
     assert not shop.ledger.knows("c1")
 
 

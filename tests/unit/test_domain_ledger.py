@@ -108,9 +108,10 @@ def test_a_verdict_may_come_again_with_the_next_sequence() -> None:
     assert (withdrawn["sequence"], withdrawn["detected_id"]) == (2, again["id"])
 
 
-def test_a_paid_checkout_is_never_mentioned() -> None:
+def test_of_a_paid_checkout_nothing_is_said_but_the_buyers_profile() -> None:
     shop = Shop()
-    assert shop.tell(payment("paid", at=T0 + 1), confirmed()) == []
+    (changed,) = shop.tell(payment("paid", at=T0 + 1), confirmed())
+    assert (changed["type"], changed["history"], changed["strikes"]) == ("changed", "new", 0)
     assert shop.at(VERDICT) == []
 
 
@@ -123,7 +124,7 @@ def test_while_now_is_unknown_nothing_is_said() -> None:
 def test_net_only_when_everything_comes_at_once() -> None:
     shop = Shop(now=0)
     shop.tell(confirmed(**ALLOWED), payment("paid", at=VERDICT + 1), clock=VERDICT)
-    assert shop.at(VERDICT + HOUR) == []
+    assert [o["type"] for o in shop.at(VERDICT + HOUR)] == ["changed"]
 
 
 def test_detected_carries_the_figures_of_its_own_day() -> None:
@@ -173,9 +174,11 @@ def test_advice_changes_by_time_alone_when_purchases_leave_the_window() -> None:
     assert (changed["recommended_action"], changed["checkouts"]) == ("human_review", 3)
 
 
-def test_a_purchase_that_changes_nothing_of_the_advice_is_not_mentioned() -> None:
+def test_a_purchase_that_changes_neither_advice_nor_profile_is_not_mentioned() -> None:
     shop = detected_shop()
-    assert shop.tell(confirmed("k2", at=VERDICT), payment("paid", at=VERDICT, checkout="k2")) == []
+    first = shop.tell(confirmed("k2", at=VERDICT), payment("paid", at=VERDICT, checkout="k2"))
+    assert [o["history"] for o in first] == ["new"]
+    assert shop.tell(confirmed("k3", at=VERDICT), payment("paid", at=VERDICT, checkout="k3")) == []
 
 
 def test_a_checkout_that_leaves_a_cart_no_longer_supersedes_the_others() -> None:
@@ -389,7 +392,7 @@ def test_an_exception_while_judging_costs_only_the_record_that_caused_it(
         confirmed("k3", **ALLOWED),
         confirmed(customer="c2", amount=0),
     )
-    assert outputs == []
+    assert {o["type"] for o in outputs} == {"changed"}
     (letter,) = shop.last.dead_letters
     assert letter.reason == "internal"
     assert "ZeroDivisionError: a bug" in letter.detail
