@@ -291,6 +291,8 @@ def _forget(customer: Customer, judged: list[_Judged], session: Session) -> None
     if not gone:
         return
     customer.checkouts = [c for c in customer.checkouts if id(c) not in gone]
+    if len(over) > 1:  # in their order: a later one folded first could seem to follow a year's gap
+        over.sort(key=lambda c: 0 if c.confirmed is None else c.confirmed.at_ms)
     for checkout in over:
         bought = checkout.standing in BOUGHT
         if bought and checkout.confirmed is not None:

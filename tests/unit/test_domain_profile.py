@@ -282,6 +282,15 @@ def test_the_oldest_is_remembered_while_one_within_a_year_of_it_may_be_bought() 
     assert age(past, [], **at) is None
 
 
+def test_purchases_forgotten_together_are_forgotten_in_their_order() -> None:
+    shop = Shop(now=0)
+    for day in (0, 365, 364):
+        name, at = f"k{day}", T0 + day * DAY
+        shop.tell(confirmed(name, at=at), payment("paid", at=at, checkout=name))
+    (changed,) = said(shop.at(T0 + 400 * DAY), "changed")
+    assert (changed["history"], changed["traits"]["few_purchases"]) == ("irregular", False)
+
+
 def test_looks_come_when_something_can_change_and_never_without_purchases() -> None:
     def looks(*days: int, on_day: int = 0) -> int:
         bought = bought_on(*days)
