@@ -134,6 +134,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self, wanted: set[TopicPartition]
     ) -> tuple[dict[TopicPartition, list[ConsumerRecord]], dict[TopicPartition, int]]:
         consumer = self._ensure_consumer()
+        # As getmany would: what ends in the background must end us, or nothing comes any more.
+        consumer._coordinator.check_errors()
+        if consumer._fetcher._fetch_task.done():
+            consumer._fetcher._fetch_task.result()
+            raise RestartWorker("aiokafka's fetcher has ended")
         subscriptions = consumer._subscription
         # Called during a reassignment, fetched_records would wait for its end, which may need us.
         if subscriptions.reassignment_in_progress or subscriptions.subscription is None:

@@ -4,8 +4,10 @@ They are private or undocumented, so the versions are pinned; when one is raised
 what has to be looked at again.
 """
 
+import asyncio
 import inspect
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import aiokafka
 import faust
@@ -13,7 +15,9 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import Assignment, SubscriptionState
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.offset import OffsetRequest, OffsetResetStrategy
 from faust.app.base import BootStrategy
 from faust.tables.manager import TableManager
@@ -83,6 +87,27 @@ def test_aiokafka_still_has_what_the_fetch_reads() -> None:
         assert hasattr(SubscriptionState, name)
     for name in ("tps", "active", "state_value"):
         assert hasattr(Assignment, name)
+
+
+def test_a_fetcher_that_ended_in_the_background_ends_the_fetch() -> None:
+    """It logs "Unexpected error in fetcher routine" (a connection that closes while it is written
+    to is enough) and never fetches again; aiokafka's own getmany would not notice either."""
+    assert "self._fetch_task = create_task(" in inspect.getsource(Fetcher.__init__)
+    assert hasattr(GroupCoordinator, "check_errors")
+
+    async def fetch() -> None:
+        task = asyncio.get_running_loop().create_future()
+        task.set_exception(KafkaError("Unexpected error during data retrieval"))
+        thread = BatchConsumerThread.__new__(BatchConsumerThread)
+        consumer = SimpleNamespace(
+            _coordinator=SimpleNamespace(check_errors=lambda: None),
+            _fetcher=SimpleNamespace(_fetch_task=task),
+        )
+        thread._ensure_consumer = lambda: consumer
+        await thread._fetch({aiokafka.TopicPartition("t", 0)})
+
+    with pytest.raises(KafkaError, match="during data retrieval"):
+        asyncio.run(fetch())
 
 
 def test_the_ends_of_logs_are_asked_for_with_what_aiokafka_has() -> None:
