@@ -219,7 +219,7 @@ class Lane:
     async def run(self) -> None:
         """The lane's loop while it is open: every interval, or when a lot was applied."""
         while True:
-            if not self._more_due:
+            if not (self._more_due and self.open):  # closed, it must not spin
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), self._interval_s)
             self._wake.clear()

@@ -32,6 +32,7 @@ from schemas.topics import Stream
 from streams.faults import HaltWorker, RestartWorker
 from streams.lane import Feed, Lane, input_lost, wall_ms
 from streams.log_ends import log_ends
+from streams.loop_watch import LoopWatch
 from streams.metrics import Tally
 from streams.options import WorkerOptions
 from streams.restore import REBUILD
@@ -84,6 +85,7 @@ class Lanes(Service, TableManagerT):
         self._maker: Takeover
         self._held: dict[int, str | None] = {}
         self._was_ready = False
+        self._loop_watch = LoopWatch(self.options.end)
         self.tally = Tally()
 
     def __hash__(self) -> int:
@@ -113,6 +115,7 @@ class Lanes(Service, TableManagerT):
         # All that is asked of it; else each look would be at all topics of the cluster.
         self._watermarks._client.set_topics([s.name for s in self.options.topics.specs()])
         self._maker = Takeover(self.options, self._watermarks)
+        self._loop_watch.start()
         for work in (self._measure(), self._watchdog(), self._group_offsets()):
             self.add_future(self._guard(work))
         self._registered.set()
@@ -193,6 +196,7 @@ class Lanes(Service, TableManagerT):
         for lane in lanes:
             await lane.producer.stop()
         await self.app._fetcher.stop()
+        self._loop_watch.over()
         if self._watermarks is not None:
             await self._watermarks.stop()
         for table in self.data.values():
@@ -423,6 +427,7 @@ class Lanes(Service, TableManagerT):
     async def _watchdog(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(5.0)
+            self._loop_watch.beat()
             now = time.monotonic()
             lanes = [lane for lane in self.lanes.values() if lane.open]
             if lanes and now - self._polled_at > WATCHDOG_S:
