@@ -530,7 +530,7 @@ class Verifier:
         for id in self.items:
             ends = []
             for customer in self.knowledge(id, self.now + self.delay, self.now_upper + DAY):
-                for now in dict.fromkeys((self.now, self.now_upper)):
+                for now in self._last_moments(customer):
                     cases = standings(customer, now, self.policy)
                     ends.append((cases, self._stands(cases, now)))
             for checkout in ends[-1][0]:
@@ -540,6 +540,13 @@ class Verifier:
         for id, checkout in verdicts:
             if id not in self.items:
                 self.report.problem(f"verdict for {id}/{checkout}, never heard of", false=1)
+
+    def _last_moments(self, customer: Customer) -> list[int]:
+        """The bounds of now, and whatever moments verdicts fall at in between."""
+        cases = standings(customer, self.now_upper, self.policy).values()
+        falls = [case.dated for case in cases if case.dated is not None]
+        between = {at for at in falls if self.now < at < self.now_upper}
+        return sorted({self.now, self.now_upper} | between)
 
     def _final_checkout(
         self,
