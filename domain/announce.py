@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 from domain.case import COD, Case
@@ -10,7 +9,6 @@ from domain.customer import Checkout, Said, Standing
 from domain.facts import ORDER_STATUSES, PAYMENT_STATUSES
 from domain.flush import Output
 from domain.policy import Policy
-from domain.profile import TRAITS, Profile
 from domain.reminders import Sent
 from domain.standing import Judgement
 from domain.strikes import Figures
@@ -22,10 +20,6 @@ Kind = Literal["detected", "withdrawn"]
 
 def _or_none(ms: int | None) -> str | None:
     return None if ms is None else rfc3339(ms)
-
-
-_frontier = lru_cache(maxsize=8)(rfc3339)
-"""One moment for all customers of a flush; a backlog read to its end has one for each of them."""
 
 
 def _figures(figures: Figures) -> dict[str, object]:
@@ -172,27 +166,17 @@ def reminder(customer_id: str, sent: Sent, policy: Policy) -> Output:
 
 
 def changed(
-    customer_id: str,
-    figures: Figures,
-    profile: Profile,
-    version: int,
-    now_ms: int,
-    policy: Policy,
+    customer_id: str, figures: Figures, version: int, now_ms: int, policy: Policy
 ) -> Output:
-    """`hitrun.customer.changed`: strikes, advice and profile."""
+    """`hitrun.customer.changed`: strikes and advice."""
     event = {
         "type": "hitrun.customer.changed",
         "id": event_id(customer_id, "customer", version),
         "subject": customer_id,
-        "time": _frontier(now_ms),
+        "time": rfc3339(now_ms),
         "data": {
             "customer_id": customer_id,
             **_figures(figures),
-            "history": profile.history,
-            "kind": profile.kind,
-            "short_lived": profile.short_lived,
-            "traits": dict(zip(TRAITS, profile.traits, strict=True)),
-            "strategy": profile.strategy,
             "version": version,
             "policy_version": policy.version,
         },

@@ -7,13 +7,10 @@ key and not repeated inside.
 
 from __future__ import annotations
 
-import zlib
 from enum import IntEnum
-from hashlib import blake2b
 from typing import Final
 
 from msgspec import Struct, msgpack
-from msgspec.structs import replace
 
 from domain.facts import Cancellation, Confirmed, MethodChange, Order, Overturn, Payment
 
@@ -149,22 +146,14 @@ class Past(Struct, array_like=True, gc=False):
     """More categories than are kept."""
     online_only: bool | None = None
     elsewhere: bool | None = None
-    packed: bytes = b""
-    """At rest only: the buckets when there are many of them; see `encode`."""
 
 
 class Announced(Struct, array_like=True, frozen=True, gc=False):
-    """The newest `hitrun.customer.changed`. What it says when it was never said is the default:
-    nothing is known of the customer."""
+    """The newest `hitrun.customer.changed`."""
 
     version: int
     strikes: int
     action: str
-    profile: int = 0
-    """`Profile.code` of what was said; 0: nothing known, as in records of 0.1."""
-
-
-NOTHING_SAID: Final = Announced(0, 0, "none")
 
 
 class Customer(Struct, array_like=True, gc=False):
@@ -178,9 +167,6 @@ class Customer(Struct, array_like=True, gc=False):
     announced: Announced | None = None
     folded_until_ms: int = 0
     """Checkouts confirmed up to then were folded because of the cap: one told again is not new."""
-    look_day: int = 0
-    """The profile is looked at when this UTC day (since 1970) is reached; 0: at the next sitting
-    with a known `now`; -1: not before its purchases change."""
 
     def find(self, checkout_id: str) -> Checkout | None:
         """The checkout, or the orphans, of that id."""
@@ -200,26 +186,8 @@ _VERSION_BYTE = bytes([RECORD_VERSION])
 _HEADER = 9
 
 
-LISTED_BUCKETS: Final = 64
-"""More buckets than this are packed at rest: a buyer of every day stays under 2 kB."""
-
-CATEGORY_BYTES: Final = 16
-"""A category whose name is longer is remembered, when its checkout is forgotten, by as many hex
-digits of a hash: all that is ever asked is whether there is one."""
-
-
-def category_key(name: str) -> str:
-    """The name by which a category is remembered; that of such a name is itself."""
-    if len(name) <= CATEGORY_BYTES:
-        return name
-    return blake2b(name.encode(), digest_size=CATEGORY_BYTES // 2).hexdigest()
-
-
 def encode(customer: Customer, due_ms: int) -> bytes:
     """The record at rest."""
-    past = customer.past
-    if past is not None and len(past.buckets) > LISTED_BUCKETS:
-        customer = replace(customer, past=_packed(past))
     return b"".join(
         (_VERSION_BYTE, due_ms.to_bytes(8, "big", signed=True), _encoder.encode(customer))
     )
@@ -229,31 +197,7 @@ def decode(value: bytes) -> Customer:
     """The record to work on. Raises UnknownVersion, or msgspec.DecodeError if it is damaged."""
     if value[0] != RECORD_VERSION:
         raise UnknownVersion(f"record version {value[0]}, this worker knows {RECORD_VERSION}")
-    customer = _decoder.decode(memoryview(value)[_HEADER:])
-    if customer.past is not None and customer.past.packed:
-        _unpack(customer.past)
-    return customer
-
-
-def _packed(past: Past) -> Past:
-    """Day by day in columns, compressed: most days follow the one before, most counts are alike.
-    Beside it one bucket of all of them, for a worker that does not know `packed`: it goes on with
-    a count that is in doubt for the buyer, and a field it passes over."""
-    rows = [(b.day, b.purchases, b.discounted, b.told) for b in past.buckets]
-    days, *counts = zip(*rows, strict=True)
-    steps = [day - before for day, before in zip(days, (0, *days), strict=False)]
-    whole = Bucket(days[-1], *map(sum, counts))
-    packed = zlib.compress(msgpack.encode([steps, *counts]), 6)
-    return replace(past, buckets=[whole], packed=packed)
-
-
-def _unpack(past: Past) -> None:
-    steps, *counts = msgpack.decode(zlib.decompress(past.packed), type=list[list[int]])
-    past.buckets, day = [], 0
-    for step, purchases, discounted, told in zip(steps, *counts, strict=True):
-        day += step
-        past.buckets.append(Bucket(day, purchases, discounted, told))
-    past.packed = b""
+    return _decoder.decode(memoryview(value)[_HEADER:])
 
 
 def due_of(value: bytes) -> int:

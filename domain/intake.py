@@ -314,7 +314,7 @@ def _seeded_verdict(customer: Customer, seed: SeededVerdict, _: Desk) -> Told | 
 
 
 def _seeded_advice(customer: Customer, seed: SeededAdvice, _: Desk) -> Told | None:
-    customer.announced, customer.look_day = seed.announced, 0
+    customer.announced = seed.announced
     return Told(None, None)
 
 

@@ -16,7 +16,6 @@ from domain.customer import (
     BOUGHT,
     DAY_MS,
     NEVER_MS,
-    NOTHING_SAID,
     Announced,
     Checkout,
     Customer,
@@ -25,9 +24,8 @@ from domain.customer import (
     Standing,
 )
 from domain.flush import Output, Stats
-from domain.past import age, fold
+from domain.past import age, fold, past_due_ms
 from domain.policy import Policy
-from domain.profile import NOTHING_KNOWN, Profile, next_look_day, profile_of, purchases_of
 from domain.reminders import DueStep, Plan, next_step_ms, reached_unseen, recall, send, take_due
 from domain.standing import Judgement, standing_of, standings_of
 from domain.strikes import Figures, figures, leaves_day
@@ -69,8 +67,6 @@ def judge(
     if news:
         _note_news(customer, news, session)
     judged, former = _standings(docket, session)
-    if everything or (former and _purchases_changed(judged, former)):
-        customer.look_day = 0
     outputs: list[Output] = []
     if session.now_ms > 0:
         outputs += _verdicts(customer_id, customer, judged, session)
@@ -80,7 +76,7 @@ def judge(
     for entry in judged:
         entry.case.checkout.due_ms = _due_ms(entry, session)
     if session.now_ms > 0:
-        outputs += _customer_event(customer_id, customer, session)
+        outputs += _advice(customer_id, customer, session)
     customer.open_count = min(
         255, sum(c.standing in _UNSETTLED and c.confirmed is not None for c in customer.checkouts)
     )
@@ -91,20 +87,18 @@ def due_ms(customer: Customer, session: Session) -> int:
     """When the customer must be judged again although no fact came: always after `now`, except
     while `now` is not known and something announced waits to be compared."""
     policy, now_ms = session.policy, session.now_ms
-    announced = customer.announced
-    if now_ms == 0 and (announced is not None or _has_bought(customer)):
-        return 0
     due_ms = min((c.due_ms for c in customer.checkouts), default=NEVER_MS)
-    if customer.look_day > 0:
-        due_ms = min(due_ms, customer.look_day * DAY_MS)
-    if announced is not None and announced.strikes >= policy.strikes.human_review_at:
-        # Purchases that enter or leave the window change the share, and with it the advice.
-        due_ms = min(due_ms, (now_ms // DAY_MS + 1) * DAY_MS)
+    if customer.past is not None:
+        last = customer.past.buckets[-1]
+        due_ms = min(due_ms, past_due_ms(last, policy.retention.history_ms))
+    announced = customer.announced
+    if announced is not None:
+        if now_ms == 0:
+            return 0
+        if announced.strikes >= policy.strikes.human_review_at:
+            # Purchases that enter or leave the window change the share, and with it the advice.
+            due_ms = min(due_ms, (now_ms // DAY_MS + 1) * DAY_MS)
     return due_ms
-
-
-def _has_bought(customer: Customer) -> bool:
-    return customer.past is not None or any(c.standing in BOUGHT for c in customer.checkouts)
 
 
 def is_empty(customer: Customer) -> bool:
@@ -191,15 +185,6 @@ def _standings(
                 judgement.dated_ms, cod=entry.case.method == COD, policy=policy
             )
     return judged, former
-
-
-def _purchases_changed(judged: list[_Judged], former: Mapping[str, Standing]) -> bool:
-    """Whether a checkout became a purchase, or is none any more."""
-    return any(
-        (former.get(e.case.checkout.checkout_id, e.judgement.standing) in BOUGHT)
-        != (e.judgement.standing in BOUGHT)
-        for e in judged
-    )
 
 
 def _verdicts(
@@ -291,17 +276,10 @@ def _forget(customer: Customer, judged: list[_Judged], session: Session) -> None
     if not gone:
         return
     customer.checkouts = [c for c in customer.checkouts if id(c) not in gone]
-    if len(over) > 1:  # in their order: a later one folded first could seem to follow a year's gap
-        over.sort(key=lambda c: 0 if c.confirmed is None else c.confirmed.at_ms)
     for checkout in over:
         bought = checkout.standing in BOUGHT
         if bought and checkout.confirmed is not None:
-            customer.past = fold(
-                customer.past,
-                checkout,
-                checkout.confirmed,
-                history_ms=policy.retention.history_ms,
-            )
+            customer.past = fold(customer.past, checkout, checkout.confirmed)
         if bought or checkout.dated_ms is not None:
             for other in customer.checkouts:
                 if _share_cart(other, checkout, policy.verdict.superseded_within_ms):
@@ -365,55 +343,23 @@ def _due_ms(entry: _Judged, session: Session) -> int:
     return checkout.newest_ms + session.policy.retention.settled_ms
 
 
-def _customer_event(customer_id: str, customer: Customer, session: Session) -> list[Output]:
-    """Says strikes, advice and profile when they differ from what was said last, and the tombstone
-    when nothing is left of the customer."""
-    policy, said = session.policy, customer.announced or NOTHING_SAID
+def _advice(customer_id: str, customer: Customer, session: Session) -> list[Output]:
+    """Says strikes and advice when they differ from what was said last."""
+    policy, announced = session.policy, customer.announced
     if customer.past is not None:
         customer.past = age(
-            customer.past,
-            customer.checkouts,
-            now_ms=session.now_ms,
-            history_ms=policy.retention.history_ms,
+            customer.past, now_ms=session.now_ms, history_ms=policy.retention.history_ms
         )
-    # Both only where they may have changed: this is passed with every event.
-    looked = None
-    if 0 <= customer.look_day <= session.now_ms // DAY_MS:
-        looked = _look(customer, session)
-    struck = said.strikes > 0 or any(c.standing is Standing.UNPAID for c in customer.checkouts)
+    if announced is None and all(c.standing is not Standing.UNPAID for c in customer.checkouts):
+        return []
+    today = figures(customer.checkouts, customer.past, day=session.now_ms // DAY_MS, policy=policy)
+    said = (announced.strikes, announced.action) if announced is not None else (0, "none")
     outputs: list[Output] = []
-    if struck or (looked is not None and looked.code != said.profile):
-        outputs = _changed(customer_id, customer, said, looked, session)
+    if (today.strikes, today.action) != said:
+        version = announced.version + 1 if announced is not None else 1
+        customer.announced = Announced(version, today.strikes, today.action)
+        session.stats.customers_changed += 1
+        outputs.append(announce.changed(customer_id, today, version, session.now_ms, policy))
     if is_empty(customer) and customer.announced is not None:
         outputs.append(announce.customer_gone(customer_id))
     return outputs
-
-
-def _look(customer: Customer, session: Session) -> Profile:
-    """The profile, and when to look again."""
-    policy = session.policy
-    purchases = purchases_of(
-        customer.checkouts, customer.past, now_ms=session.now_ms, policy=policy
-    )
-    customer.look_day = next_look_day(purchases, policy)
-    return NOTHING_KNOWN if purchases is None else profile_of(purchases, policy.profile)
-
-
-def _changed(
-    customer_id: str,
-    customer: Customer,
-    said: Announced,
-    looked: Profile | None,
-    session: Session,
-) -> list[Output]:
-    policy, today = session.policy, session.now_ms // DAY_MS
-    at = figures(customer.checkouts, customer.past, day=today, policy=policy)
-    same = looked is None or looked.code == said.profile
-    if same and (at.strikes, at.action) == (said.strikes, said.action):
-        return []
-    if looked is None:
-        looked = _look(customer, session)
-    version = said.version + 1
-    customer.announced = Announced(version, at.strikes, at.action, looked.code)
-    session.stats.customers_changed += 1
-    return [announce.changed(customer_id, at, looked, version, session.now_ms, policy)]

@@ -15,7 +15,6 @@ from domain.case import COD
 from domain.customer import Announced, Said
 from domain.facts import REFUSED, Confirmed, Order
 from domain.intake import SeededAdvice, SeededReminder, SeededVerdict
-from domain.profile import code_of
 from schemas.codec import to_ms
 
 DETECTED = "hitrun.verdict.detected"
@@ -60,11 +59,6 @@ class _Changed(Struct, frozen=True):
     version: int
     strikes: int
     recommended_action: str
-    # Events of 0.1 say nothing of the profile: as much as "nothing known".
-    history: str = "none"
-    kind: str = "unclassified"
-    short_lived: str = "unknown"
-    traits: dict[str, bool | None] = {}
 
 
 class _Due(Struct, frozen=True):
@@ -127,8 +121,7 @@ def seeded_advice(value: bytes | None) -> SeededAdvice | None:
     if event.type != CHANGED:
         return None
     told = _changed.decode(event.data)
-    profile = code_of(told.history, told.kind, told.short_lived, told.traits)
-    return SeededAdvice(Announced(told.version, told.strikes, told.recommended_action, profile))
+    return SeededAdvice(Announced(told.version, told.strikes, told.recommended_action))
 
 
 def seeded_reminder(value: bytes | None, sent_ms: int) -> SeededReminder | None:

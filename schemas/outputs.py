@@ -32,20 +32,6 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Number = Annotated[int, Meta(ge=1)]
 
 Action = Literal["none", "require_prepayment", "human_review"]
-History = Literal["none", "new", "one_time", "regular", "irregular"]
-Kind = Literal["unclassified", "loyal", "discount", "specific_need"]
-"""`impulsive` and `wandering` need browsing events: never said."""
-ShortLived = Literal["unknown", "likely", "confirmed", "no"]
-Strategy = Literal[
-    "soft_sell",
-    "share_tips",
-    "grow_reasons_to_buy",
-    "reward_loyalty",
-    "announce_promotions",
-    "recommend_in_category",
-    "ask_and_win_back",
-    "inform",
-]
 Cause = Literal[
     "paid_in_time",
     "paid_late",
@@ -132,31 +118,13 @@ class ReminderData(Struct, frozen=True, kw_only=True):
     policy_version: str
 
 
-class Traits(Struct, frozen=True, kw_only=True):
-    """Signs of the buyer who comes for a few purchases and never again; null: nobody told."""
-
-    few_purchases: bool | None = None
-    online_only: bool | None = None
-    came_by_search: bool | None = None
-    one_category: bool | None = None
-    ships_elsewhere: bool | None = None
-    not_discount_driven: bool | None = None
-
-
 class CustomerData(Struct, frozen=True, kw_only=True):
-    """The profile's defaults are those of a customer of whom no purchase is known; events written
-    by 0.1 have none."""
-
     customer_id: Id
     strikes: Count
     checkouts: Count
     unpaid_share: Share
     recommended_action: Action
-    history: History = "none"
-    kind: Kind = "unclassified"
-    short_lived: ShortLived = "unknown"
-    traits: Traits = Traits()
-    strategy: tuple[Strategy, ...] = ("inform",)
+    # Here the profile will stand: history, kind, short_lived, traits, strategy.
     version: Number
     policy_version: str
 
@@ -202,10 +170,8 @@ _decoder: msgspec.json.Decoder[OutputEvent] = msgspec.json.Decoder(OutputEvent)
 
 def event_id(*parts: str | int) -> str:
     """uuid5 over the compact JSON array of `parts` (no spaces, no escapes beyond JSON's own)."""
-    return str(uuid.uuid5(NAMESPACE, _compact.encode(parts)))
-
-
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    return str(uuid.uuid5(NAMESPACE, text))
 
 
 def encode(event: Mapping[str, object] | OutputEvent) -> bytes:
@@ -228,7 +194,7 @@ def encode(event: Mapping[str, object] | OutputEvent) -> bytes:
 
 
 def decode_output(value: bytes) -> OutputEvent:
-    """An output record's value. Unknown fields are ignored. Raises
+    """An output record's value. Unknown fields are ignored: the profile comes later. Raises
     msgspec.MsgspecError when it is none of ours."""
     return _decoder.decode(value)
 

@@ -10,7 +10,6 @@ from tests.property.histories import LATEST, ends, histories, patience, records_
 from tests.support import builders
 from tests.support.announcer import Announcer
 from tests.support.builders import Event
-from tests.support.buyer import buyer
 from tests.support.oracle import Customer, figures, standings
 from tests.support.reading import DAY, policy_from, read
 from tests.support.real import Real, comparable
@@ -19,7 +18,7 @@ pytestmark = patience
 POLICY = policy_from()
 
 
-def oracle_of(events: list[Event], *, arrives: int | None = LATEST) -> Customer:
+def oracle_of(events: list[Event], *, arrives: int = LATEST) -> Customer:
     """The naive customer of a history."""
     customer = Customer("c1")
     for role, one in records_of(events, arrives=arrives):
@@ -38,7 +37,6 @@ def check_the_end(real: Real, events: list[Event], until: int) -> None:
     assert {id for id, stands in real.announced().items() if stands} == unpaid
     figure = figures(cases, until // DAY, POLICY)
     assert real.customer_says() == (figure["strikes"], figure["recommended_action"])
-    assert real.profile_says() == buyer(cases, until, POLICY)
     assert [letter for letter in real.dead_letters if letter[1] == "internal"] == []
     real.check_state()
 

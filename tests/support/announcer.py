@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tests.support.buyer import NOBODY, buyer, turning_days
 from tests.support.oracle import (
     Case,
     Checkout,
@@ -88,8 +87,7 @@ class Book:
     customer: Customer
     facts: list[Fact] = field(default_factory=list)
     said: dict[str, Said] = field(default_factory=dict)
-    stands: tuple[int, str, dict[str, Any]] = (0, "none", NOBODY)
-    """Strikes, advice and profile as last said."""
+    figures: tuple[int, str] = (0, "none")
     version: int = 0
     done: set[tuple[Step, int]] = field(default_factory=set)
     names: dict[str, str] = field(default_factory=dict)
@@ -106,8 +104,6 @@ class Announcer:
         self.policy = policy
         self.delay = upstream_delay
         self.now = 0
-        self.heard = 0
-        """Append time of the newest record told."""
         self.books: dict[str, Book] = {}
         self.outputs: list[dict[str, Any]] = []
         self.dead_letters: list[tuple[AnyRecord, tuple[str, ...]]] = []
@@ -136,7 +132,6 @@ class Announcer:
         self.advance(until)
 
     def apply(self, reading: Reading, record: AnyRecord) -> None:
-        self.heard = max(self.heard, record.timestamp)
         if reading.skip:
             self.skipped.append(reading.skip)
             return
@@ -204,9 +199,7 @@ class Announcer:
     def _moments(self) -> list[int]:
         found: list[int] = []
         for book in self.books.values():
-            cases = standings(book.customer, self.now, self.policy)
-            found += [day * DAY for day in turning_days(cases, self.policy)]
-            for case in cases.values():
+            for case in standings(book.customer, self.now, self.policy).values():
                 found += [case.verdict_at or 0, case.dated or 0]
                 found.append(case.base + self.policy["verdict"]["cod_lapses_after"])
                 for start in (case.confirmed_at, case.dated):
@@ -236,21 +229,19 @@ class Announcer:
             else:
                 self._withdrawn(book, case, said, figures(cases, day, self.policy))
         self._reminders(book, cases, now)
-        after, profile = figures(cases, day, self.policy), buyer(cases, now, self.policy)
-        stands = (after["strikes"], after["recommended_action"], profile)
-        if stands != book.stands:
-            book.stands = stands
+        after = figures(cases, day, self.policy)
+        if (after["strikes"], after["recommended_action"]) != book.figures:
+            book.figures = (after["strikes"], after["recommended_action"])
             book.version += 1
             self._say(
                 "hitrun.customer.changed",
                 output_id(book.customer.id, "customer", book.version),
                 now,
-                {"customer_id": book.customer.id, "version": book.version} | after | profile,
+                {"customer_id": book.customer.id, "version": book.version} | after,
             )
 
     def _say(self, type: str, id: str, time: int | None, data: dict[str, Any]) -> None:
-        said = {"said": self.now, "heard": self.heard}
-        self.outputs.append({"type": type, "id": id, "time": time, "data": data} | said)
+        self.outputs.append({"type": type, "id": id, "time": time, "data": data, "said": self.now})
 
     def _detected(self, book: Book, case: Case, said: Said, cases: dict[str, Case]) -> None:
         said.sequence += 1

@@ -151,7 +151,6 @@ virtual_account = ["2h", "-4h"]
 [retention]
 settled = "30d"
 orphan = "30d"
-history = "365d"
 [input]
 future_tolerance = "5m"
 oldest = "400d"
@@ -163,14 +162,6 @@ orphans = 64
 payments = 16
 orders = 32
 method_changes = 16
-[profile]
-new_for = "90d"
-short_lived_traits = 4
-loyal_purchases = 6
-regular_purchases = 4
-regular_gap = "90d"
-discount_share = 0.6
-kind_purchases = 3
 """
 
 

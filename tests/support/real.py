@@ -17,7 +17,6 @@ from domain.flush import Flush
 from domain.ledger import Ledger
 from domain.policy import Policy, parse_policy
 from tests.support.builders import Record, ms
-from tests.support.buyer import NOBODY, said_of
 from tests.support.scenarios import Outcome, Scenario, event_number
 
 _AGENTS: dict[str, Any] = {}
@@ -179,11 +178,6 @@ class Real:
             assert output["data"]["version"] == version
             last = (output["data"]["strikes"], output["data"]["recommended_action"])
         return last
-
-    def profile_says(self, customer: str = "c1") -> dict[str, Any]:
-        """The profile as last announced."""
-        said = self.said("hitrun.customer.changed", customer_id=customer)
-        return said_of(said[-1]["data"]) if said else NOBODY
 
 
 def by_rules(scenario: Scenario) -> Outcome:

@@ -19,9 +19,7 @@ still while arrivals lie between the two) and `unknown_until` (the records are a
 an unknown frontier that then becomes this). `awaits = ".."` names a known fault that it waits for.
 
 `expect` holds `until` (the end of time), `standings`, `strikes`, `advice`, and `outputs`: all that
-is said, in any order, each with the fields that matter (a trait by its name, null as "untold");
-`dead_letters` and `skipped` likewise. A customer event that says nothing new but the buyer's
-profile is left out of account, unless the scenario (or its file) says `profile = true`.
+is said, in any order, each with the fields that matter; `dead_letters` and `skipped` likewise.
 """
 
 from __future__ import annotations
@@ -77,8 +75,6 @@ class Scenario:
     held: tuple[int, int] | None = None
     unknown_until: int | None = None
     upstream_delay: int = 5_000
-    profile: bool = False
-    """Events that say only another profile are part of what it expects."""
     awaits: str = ""
     """A known fault of the rules that keeps it from passing."""
     records: list[tuple[str, Record]] = field(default_factory=list)
@@ -190,7 +186,6 @@ def load(path: Path) -> list[Scenario]:
             expect=table["expect"],
             policy_toml=_toml(table.get("policy", file.get("policy", {}))),
             awaits=table.get("awaits", ""),
-            profile=table.get("profile", file.get("profile", False)),
             held=(ms(held[0], start), ms(held[1], start)) if held else None,
             unknown_until=(ms(table["unknown_until"], start) if "unknown_until" in table else None),
         )
@@ -278,23 +273,7 @@ def _fits(type: str, wanted: dict[str, Any], output: dict[str, Any]) -> bool:
     if output["type"] != type:
         return False
     has = output["data"] | {"time": output["time"]}
-    told = {True: True, False: False, None: "untold"}
-    has |= {name: told[trait] for name, trait in has.get("traits", {}).items()}
     return all(normal(has.get(name), name) == value for name, value in wanted.items())
-
-
-def _without_mere_profiles(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without the customer events that say the strikes and the advice that were said before."""
-    left, said = [], {}
-    for output in outputs:
-        data = output["data"]
-        if output["type"] == TYPES["changed"]:
-            stands = (data["strikes"], data["recommended_action"])
-            if said.get(data["customer_id"], (0, "none")) == stands:
-                continue
-            said[data["customer_id"]] = stands
-        left.append(output)
-    return left
 
 
 def problems(scenario: Scenario, outcome: Outcome) -> list[str]:
@@ -307,8 +286,7 @@ def problems(scenario: Scenario, outcome: Outcome) -> list[str]:
         found.append(f"strikes: {outcome.strikes}, expected {expect['strikes']}")
     if "advice" in expect and outcome.advice != expect["advice"]:
         found.append(f"advice: {outcome.advice}, expected {expect['advice']}")
-    left = outcome.outputs if scenario.profile else _without_mere_profiles(outcome.outputs)
-    left = [o for o in left if o["type"] not in map(TYPES.get, expect.get("any", []))]
+    left = [o for o in outcome.outputs if o["type"] not in map(TYPES.get, expect.get("any", []))]
     for entry in expect.get("outputs", []):
         type, wanted = _wanted(entry, scenario.start)
         fit = next((o for o in left if _fits(type, wanted, o)), None)

@@ -14,12 +14,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.support.announcer import after_quiet_hours, steps_of, zone_of
-from tests.support.buyer import NOBODY, buyer, said_of, strategy
 from tests.support.oracle import (
     Case,
     Customer,
@@ -32,14 +31,6 @@ from tests.support.oracle import (
     withdrawn_cause,
 )
 from tests.support.reading import DAY, AnyRecord, Fact, murmur2, read, time_ms
-
-Stands = tuple[int, str, dict[str, Any]]
-"""Strikes, advice and profile of a customer."""
-
-End = tuple[dict[str, Case], Stands]
-"""Where everything could stand at the end, under some knowledge."""
-
-NOTHING_SAID: Stands = (0, "none", NOBODY)
 
 MOST_PROBLEMS = 200
 MOST_COMBINATIONS = 300
@@ -532,7 +523,7 @@ class Verifier:
             for customer in self.knowledge(id, self.now + self.delay, self.now_upper + DAY):
                 for now in self._last_moments(customer):
                     cases = standings(customer, now, self.policy)
-                    ends.append((cases, self._stands(cases, now)))
+                    ends.append((cases, figures(cases, now // DAY, self.policy)))
             for checkout in ends[-1][0]:
                 self.report.checkouts += 1
                 self._final_checkout(id, checkout, ends, verdicts.get((id, checkout)))
@@ -552,7 +543,7 @@ class Verifier:
         self,
         id: str,
         checkout: str,
-        ends: list[End],
+        ends: list[tuple[dict[str, Case], dict[str, Any]]],
         last: Said | None,
     ) -> None:
         names = {cases[checkout].name for cases, _ in ends if checkout in cases}
@@ -576,76 +567,35 @@ class Verifier:
             return True
         return newest + self.policy["retention"]["settled"] <= first
 
-    def _stands(self, cases: dict[str, Case], now: int) -> Stands:
-        figure = figures(cases, now // DAY, self.policy)
-        profile = buyer(cases, now, self.policy)
-        return figure["strikes"], figure["recommended_action"], profile
-
-    def _final_customer(self, id: str, ends: list[End], said: list[Said]) -> None:
-        too_late = any(self._told_too_late(id, case) for case in ends[-1][0].values())
-        # What was forgotten when more of it was told may be a purchase to one side only.
-        same = _same_advice if self._told_after_the_end(id) else _same
-        version, stands = 0, NOTHING_SAID
+    def _final_customer(
+        self, id: str, ends: list[tuple[dict[str, Case], dict[str, Any]]], said: list[Said]
+    ) -> None:
+        version, last = 0, None
         for one in said:
+            last = one
             if one.type == "tombstone":
-                version, stands = 0, NOTHING_SAID
+                version = 0
                 continue
             data = one.data
-            wrong = []
             if data["version"] <= version:
-                wrong.append(f"version {data['version']} after {version}")
-            version, before = data["version"], stands
-            stands = (data["strikes"], data["recommended_action"], said_of(data))
-            if stands == before:
-                wrong.append("nothing changed")
+                self._wrong(f"{one.name}: version {data['version']} after {version}")
+            version = data["version"]
             if one.id != output_id(id, "customer", version):
-                wrong.append(f"id {one.id}")
+                self._wrong(f"{one.name}: id {one.id}")
             numbers = {n: data[n] for n in ("strikes", "checkouts")}
-            wrong += differences(data, with_advice(**numbers, policy=self.policy))
-            told = strategy(data["short_lived"], data["kind"], data["history"])
-            wrong += differences(data, {"strategy": told})
-            if not too_late:
-                wrong += self._customer_event(one, same)
+            wrong = differences(data, with_advice(**numbers, policy=self.policy))
             if wrong:
                 self._wrong(f"{one.name}: {'; '.join(wrong)}")
-        if not too_late and not any(same(stands, end) for _, end in ends):
-            could = [end for _, end in ends]
-            self._wrong(f"customer {id} stands as {stands}, expected one of {could}")
-
-    def _told_after_the_end(self, id: str) -> bool:
-        """Whether something was told of a checkout that could be forgotten by then."""
-        newest: dict[str, int] = {}
-        for item in sorted(self.items[id], key=lambda i: (i.appended, i.place)):
-            if item.fact is None:
-                continue
-            known = newest.setdefault(item.checkout, item.fact.at)
-            if known + self.policy["retention"]["settled"] <= item.appended + self.slack:
-                return True
-            newest[item.checkout] = max(known, item.fact.at)
-        return False
-
-    def _customer_event(self, said: Said, same: Callable[[Stands, Stands], bool]) -> list[str]:
-        """What is wrong with strikes, advice and profile by every knowledge possible when it was
-        said; its time is the frontier by which it was judged."""
-        data = said.data
-        stands = (data["strikes"], data["recommended_action"], said_of(data))
-        could: list[Stands] = []
-        for customer in self.knowledge(said.customer, said.time + self.delay, said.timestamp):
-            could.append(self._stands(standings(customer, said.time, self.policy), said.time))
-            if same(stands, could[-1]):
-                return []
-        return [f"said {stands}, it could be {could[:3]}"]
+        stands = (0, "none")
+        if last is not None and last.type != "tombstone":
+            stands = (last.data["strikes"], last.data["recommended_action"])
+        could = {(f["strikes"], f["recommended_action"]) for _, f in ends}
+        too_late = any(self._told_too_late(id, case) for case in ends[-1][0].values())
+        if stands not in could and not too_late:
+            self._wrong(f"customer {id} stands as {stands}, expected {sorted(could)}")
 
     def _wrong(self, text: str) -> None:
         self.report.problem(text, wrong_states=1)
-
-
-def _same(one: Stands, other: Stands) -> bool:
-    return one == other
-
-
-def _same_advice(one: Stands, other: Stands) -> bool:
-    return one[:2] == other[:2]
 
 
 def differences(data: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

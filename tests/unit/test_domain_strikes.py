@@ -12,7 +12,6 @@ from schemas.events import Item
 from tests.unit.domain_builders import DAY, T0, checkout_of, confirmed
 
 DAY0 = T0 // DAY
-YEAR_MS = 365 * DAY_MS
 
 
 def strike(day: int = DAY0, *, cod: bool = False, name: str = "k") -> Checkout:
@@ -94,7 +93,7 @@ def test_what_is_folded_keeps_what_a_profile_asks_for_in_any_order() -> None:
         past = None
         for checkout in checkouts:
             assert checkout.confirmed is not None
-            past = fold(past, checkout, checkout.confirmed, history_ms=YEAR_MS)
+            past = fold(past, checkout, checkout.confirmed)
         return past
 
     past = folded(told)
@@ -112,12 +111,12 @@ def test_at_most_eight_categories_are_kept_and_then_many() -> None:
     for count, many in ((8, False), (9, True)):
         checkout = checkout_of(confirmed(items=items[:count]))
         assert checkout.confirmed is not None
-        past = fold(None, checkout, checkout.confirmed, history_ms=YEAR_MS)
+        past = fold(None, checkout, checkout.confirmed)
         assert (len(past.categories), past.many) == (8, many)
 
 
 @pytest.mark.parametrize(("after", "kept"), [(-1, True), (0, False), (1, False)])
 def test_a_bucket_lasts_a_year(after: int, *, kept: bool) -> None:
     past = Past([Bucket(DAY0, 1)])
-    left = age(past, [], now_ms=(DAY0 + 365) * DAY_MS + after, history_ms=YEAR_MS)
+    left = age(past, now_ms=(DAY0 + 365) * DAY_MS + after, history_ms=365 * DAY_MS)
     assert (left is not None) is kept

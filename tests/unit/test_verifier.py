@@ -17,7 +17,7 @@ from tests.support.builders import START_MS, TOPICS, Record, encode, misplaced, 
 from tests.support.builders import checkout as confirmed
 from tests.support.builders import payment as paid
 from tests.support.dumps import OUTPUTS
-from tests.support.oracle import output_id, standings
+from tests.support.oracle import standings
 from tests.support.reading import DAY, AnyRecord, murmur2, policy_from
 from tests.support.real import Real
 from tests.support.verifier import Report, Verifier, verify
@@ -72,8 +72,6 @@ class Run:
             event["subject"] = data["checkout_id"]
         topic = TOPIC[output["type"]]
         said = output["said"] + (0 if topic == "reminders" else 5_200)
-        if topic == "customers":  # what was heard is told at once, however far the frontier lags
-            said = max(said, output["heard"])
         self.outputs[topic].append(
             Record(topic, encode(event), data["customer_id"].encode(), said, offset=output["said"])
         )
@@ -122,15 +120,6 @@ def edit(record: Record, **fields: object) -> None:
     for name, value in fields.items():
         (event if name.startswith("_") else event["data"])[name.lstrip("_")] = value
     record.value = encode(event)
-
-
-def again(record: Record) -> Record:
-    """A customer event once more, as its next version."""
-    event = json.loads(record.value or b"")
-    data = event["data"]
-    data["version"] += 1
-    event["id"] = output_id(data["customer_id"], "customer", data["version"])
-    return replace(record, value=encode(event), offset=record.offset + 1)
 
 
 def _find(name: str) -> scenarios.Scenario:
@@ -192,26 +181,6 @@ FAULTS: dict[str, tuple[str, Callable[[Run], object], str]] = {
     ),
     "customer figures missing": (
         STANDS,
-        lambda r: r.outputs["customers"].clear(),
-        "wrong_states",
-    ),
-    "another profile": (
-        LATE,
-        lambda r: edit(r.outputs["customers"][-1], history="one_time"),
-        "wrong_states",
-    ),
-    "a strategy that does not follow": (
-        LATE,
-        lambda r: edit(r.outputs["customers"][-1], strategy=["reward_loyalty"]),
-        "wrong_states",
-    ),
-    "a customer event that says nothing new": (
-        STANDS,
-        lambda r: r.outputs["customers"].append(again(r.outputs["customers"][-1])),
-        "wrong_states",
-    ),
-    "a profile never said": (
-        "case-04-paid-between-pay-by-and-verdict/card",
         lambda r: r.outputs["customers"].clear(),
         "wrong_states",
     ),
