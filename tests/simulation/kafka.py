@@ -46,7 +46,7 @@ class Host(Protocol):
         ...
 
 
-class Logged(Struct, gc=False):
+class Logged(Struct):
     """One record of a log, as aiokafka would hand it over."""
 
     topic: str
@@ -237,7 +237,7 @@ class Cluster:
             raise Fenced(transactional_id, f"epoch {epoch}")
 
 
-class Metadata(Struct, gc=False):
+class Metadata(Struct):
     """What a producer hears of a batch it sent."""
 
     timestamp: int
