@@ -17,29 +17,12 @@ from tests.support import builders
 from tests.support.builders import Event
 from tests.support.flow import POLICY, SETTINGS, create_topics, settle, verified
 from tests.support.kafka import Kafka, Sent
+from tests.support.sending import checkouts, now_ms, sent
 from tests.support.stage import Stage
 from tests.support.waiting import poll
 
 PARTITIONS = 1
 """Payments of one customer are to be silence or life for all others too."""
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-def sent(stage: Stage, event: Event) -> Sent:
-    made = builders.record(event)
-    return Sent(stage.topic(builders.ROLE_OF_TYPE[event["type"]]), made.value, made.key)
-
-
-def checkouts(stage: Stage, count: int, *, prefix: str = "k") -> list[Sent]:
-    """Never paid, each of its own customer and millisecond."""
-    at = now_ms() - count
-    return [
-        sent(stage, builders.checkout(f"{prefix}{n}", customer=f"{prefix}c{n}", at=at + n))
-        for n in range(count)
-    ]
 
 
 def said(stage: Stage) -> list[str]:

@@ -11,9 +11,9 @@ from aiokafka.admin import RecordsToDelete
 
 from streams.transport import FETCH_WAIT_MS
 from tests.support import builders
-from tests.support.builders import Event
 from tests.support.flow import POLICY, SETTINGS, create_topics, settle
-from tests.support.kafka import Kafka, Sent
+from tests.support.kafka import Kafka
+from tests.support.sending import sent
 from tests.support.stage import Stage
 
 WHO: dict[str, Any] = {"checkout_id": "k1", "customer": "c1"}
@@ -24,11 +24,6 @@ def stage(kafka: Kafka, tmp_path: Path) -> Iterator[Stage]:
     with Stage(kafka, tmp_path, partitions=1, policy=POLICY, **SETTINGS) as made:
         create_topics(made, 1)
         yield made
-
-
-def sent(stage: Stage, event: Event) -> Sent:
-    made = builders.record(event)
-    return Sent(stage.topic(builders.ROLE_OF_TYPE[event["type"]]), made.value, made.key)
 
 
 @pytest.mark.slow

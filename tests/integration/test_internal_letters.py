@@ -8,19 +8,14 @@ from typing import Any
 import pytest
 
 from tests.support import builders
-from tests.support.builders import Event
 from tests.support.flow import POLICY, SETTINGS, Flow, create_topics, mix, settle, verified
-from tests.support.kafka import Kafka, Sent
+from tests.support.kafka import Kafka
+from tests.support.sending import sent
 from tests.support.stage import Stage
 from tests.support.stumbling import SAYS, STUMBLES_OVER
 from tests.support.waiting import poll
 
 STUMBLING = ("-m", "tests.support.stumbling")
-
-
-def sent(stage: Stage, event: Event) -> Sent:
-    made = builders.record(event)
-    return Sent(stage.topic(builders.ROLE_OF_TYPE[event["type"]]), made.value, made.key)
 
 
 @pytest.mark.slow

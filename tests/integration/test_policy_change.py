@@ -11,9 +11,9 @@ import pytest
 from domain.policy import parse_policy
 from streams.lane import SLICE
 from tests.support import builders
-from tests.support.builders import Event
 from tests.support.flow import POLICY, SETTINGS, create_topics
-from tests.support.kafka import Kafka, Sent
+from tests.support.kafka import Kafka
+from tests.support.sending import sent
 from tests.support.stage import Stage
 from tests.support.waiting import poll
 
@@ -23,11 +23,6 @@ WINDOW_MS, SILENCE_MS = 1_500, 1_500
 
 MANY = SLICE + 300
 """More than one slice of one lane."""
-
-
-def sent(stage: Stage, event: Event) -> Sent:
-    made = builders.record(event)
-    return Sent(stage.topic(builders.ROLE_OF_TYPE[event["type"]]), made.value, made.key)
 
 
 def verdicts(stage: Stage) -> list[dict[str, Any]]:

@@ -22,11 +22,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from schemas.topics import Topics
 from tests.fault.long.scenario import Arena, Crew, settle
 from tests.support import builders
-from tests.support.builders import Event
 from tests.support.dumps import verify_records
 from tests.support.flow import CLOCKS_MS, POLICY
 from tests.support.kafka import Kafka, Sent
 from tests.support.reading import policy_from
+from tests.support.sending import checkouts, now_ms, sent
 from tests.support.stage import INPUTS, OUTPUTS, Stage
 from tests.support.stumbling import STUMBLES_OVER
 from tests.support.verifier import Report
@@ -43,23 +43,8 @@ UNPAID = 10
 # ---------------------------------------------------------------------- what all of them need
 
 
-def now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-def sent(stage: Stage, event: Event) -> Sent:
-    made = builders.record(event)
-    return Sent(stage.topic(builders.ROLE_OF_TYPE[event["type"]]), made.value, made.key)
-
-
 def who(number: int, prefix: str = "k") -> dict[str, Any]:
     return {"checkout_id": f"{prefix}{number}", "customer": f"{prefix}c{number}"}
-
-
-def checkouts(stage: Stage, count: int, *, prefix: str = "k") -> list[Sent]:
-    """Of now, each of its own customer and millisecond."""
-    at = now_ms() - count
-    return [sent(stage, builders.checkout(at=at + n, **who(n, prefix))) for n in range(count)]
 
 
 def payments(

@@ -21,10 +21,10 @@ from tests.fault.long.scenario import (
     verified,
 )
 from tests.support import builders
-from tests.support.builders import Event
 from tests.support.crew import lanes_of
 from tests.support.flow import mix
 from tests.support.kafka import Sent
+from tests.support.sending import sent
 from tests.support.waiting import poll
 from tests.support.worker import Process
 
@@ -59,11 +59,6 @@ SLICE = 2_000
 """The lane's limit for one transaction of what only time made due."""
 READY_S = 15
 CAUGHT_UP_S = 60
-
-
-def sent(stage: Stage, event: Event) -> Sent:
-    made = builders.record(event)
-    return Sent(stage.topic(builders.ROLE_OF_TYPE[event["type"]]), made.value, made.key)
 
 
 def unpaid(stage: Stage, word: str, count: int) -> Iterator[Sent]:

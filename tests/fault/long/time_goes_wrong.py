@@ -27,8 +27,8 @@ from tests.fault.long.scenario import (
 from tests.support import builders
 from tests.support.builders import Event
 from tests.support.flow import _step, mix
-from tests.support.kafka import Sent
 from tests.support.reading import DAY, murmur2, time_ms
+from tests.support.sending import sent
 from tests.support.waiting import poll
 from tests.support.worker import Process
 
@@ -307,12 +307,6 @@ def _ahead_and_idle(outcome: Outcome, stage: Stage) -> None:
         outcome.demand(waited < 3_000, f"the idle lane's verdict came after {waited} ms")
     outcome.faults += 2
     outcome.notes["future"] = future
-
-
-def sent(stage: Stage, event: Event) -> Sent:
-    """For Kafka.produce."""
-    made = builders.record(event)
-    return Sent(stage.topic(builders.ROLE_OF_TYPE[event["type"]]), made.value, made.key)
 
 
 SCENARIOS = [
