@@ -299,11 +299,7 @@ class Ledger:
         live.facts.append((fact, record))
         live.touched = True
         live.everything = live.everything or told.everything
-        checkout_id = told.checkout_id
-        if checkout_id is not None:
-            known_ms = live.news.get(checkout_id)
-            if known_ms is None or (told.news_ms is not None and told.news_ms > known_ms):
-                live.news[checkout_id] = told.news_ms
+        _note_news(live.news, told)
 
     def _due(self, customer: Customer, session: Session) -> int | None:
         """The due moment to store, or None when the record is to be deleted."""
@@ -350,7 +346,9 @@ class Ledger:
             try:
                 told = tell(trial, fact, self._desk)
                 if told is not None:
-                    judge(live.customer_id, trial, _news(told), alone, everything=told.everything)
+                    news: dict[str, int | None] = {}
+                    _note_news(news, told)
+                    judge(live.customer_id, trial, news, alone, everything=told.everything)
                 good.append(fact)
             except Exception:  # noqa: BLE001 - whatever it is, the other records count
                 trial = decode(before)
@@ -362,15 +360,12 @@ class Ledger:
                     good.append(Hold(checkout_id, 0 if record is None else record.timestamp))
         # What is left is judged once: in between nothing stands, and nothing is announced.
         customer, everything = self._former(key), live.everything
-        news: dict[str, int | None] = {}
+        news = {}
         for fact in good:
             told = tell(customer, fact, self._desk)
             if told is not None:
                 everything = everything or told.everything
-                for checkout_id, at_ms in _news(told).items():
-                    known_ms = news.get(checkout_id)
-                    if known_ms is None or (at_ms is not None and at_ms > known_ms):
-                        news[checkout_id] = at_ms
+                _note_news(news, told)
         before = encode(customer, NEVER_MS)
         try:
             outputs = judge(live.customer_id, customer, news, session, everything=everything)
@@ -386,8 +381,13 @@ class Ledger:
         self._dead_letters.append(DeadLetter(record, "internal", traceback.format_exc()))
 
 
-def _news(told: Told) -> dict[str, int | None]:
-    return {} if told.checkout_id is None else {told.checkout_id: told.news_ms}
+def _note_news(news: dict[str, int | None], told: Told) -> None:
+    """Of several facts of a checkout the newest event time counts."""
+    if told.checkout_id is None:
+        return
+    known_ms = news.get(told.checkout_id)
+    if known_ms is None or (told.news_ms is not None and told.news_ms > known_ms):
+        news[told.checkout_id] = told.news_ms
 
 
 def _checkout_id_of(fact: Fact) -> str | None:
