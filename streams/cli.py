@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from streams.faults import HALTED, MISCONFIGURED, ConfigError, HaltWorker, RestartWorker
+
 if TYPE_CHECKING:
     from streams.settings import Settings
 
 DONE: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
-MISCONFIGURED: Final = 3
-HALTED: Final = 4
 
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -386,8 +386,6 @@ def version() -> None:
 def _end(body: Callable[[], int], *, extra: str = "") -> None:
     """Runs a command and ends the process with its code, with one line about why it failed.
     `extra`: the optional part it needs."""
-    from streams.faults import ConfigError, HaltWorker, RestartWorker
-
     try:
         code = body()
         sys.stdout.flush()

@@ -15,7 +15,7 @@ from aiohttp.web import AppRunner
 from prometheus_client import CollectorRegistry
 
 from streams import ends
-from streams.faults import RestartWorker
+from streams.faults import MISCONFIGURED, RestartWorker
 from streams.health import serve
 from streams.logging import say
 from streams.options import WorkerOptions
@@ -23,8 +23,6 @@ from streams.options import WorkerOptions
 STOP_S = 15.0
 """From SIGTERM to the end, at most: a drain (5 s), leaving the group, closing connections. With a
 Kafka that is gone each of these would wait for ever."""
-
-EXIT_CONFIG = 3
 
 
 class Web(faust.Service):
@@ -62,7 +60,7 @@ class Web(faust.Service):
             )
         except OSError as error:
             say("worker.failed", why=f"HITRUN_HTTP_PORT: {error.strerror or error}")
-            os._exit(EXIT_CONFIG)
+            os._exit(MISCONFIGURED)
 
     async def on_stop(self) -> None:
         """Last of all, so that the end can be watched."""

@@ -22,15 +22,13 @@ from mode.loop import use
 
 from domain.policy import Policy
 from streams import acls, ends
-from streams.faults import HaltWorker, RestartWorker
+from streams.faults import HALTED, MISCONFIGURED, RESTART, HaltWorker, RestartWorker
 from streams.logging import say
 from streams.refused import Refused, not_allowed, refusal
 from streams.settings import ConfigError, Settings, kafka_client_options
 from streams.topics_admin import TRANSACTION_TIMEOUT_MS, check_topics, group_offsets
 
 T = TypeVar("T")
-
-EXIT_RESTART, EXIT_CONFIG, EXIT_HALT = 1, 3, 4
 
 ASKED_S = 0.05
 """How often a start looks whether it was asked to end."""
@@ -47,7 +45,7 @@ def end(error: BaseException) -> NoReturn:
     foreseen = isinstance(error, HaltWorker | RestartWorker | KafkaError | OSError)
     why = denied or (foreseen and str(error)) or "see error and trace"
     say(event, error=type(error).__name__, why=why, trace=where)
-    os._exit(EXIT_HALT if halted else EXIT_CONFIG if denied else EXIT_RESTART)
+    os._exit(HALTED if halted else MISCONFIGURED if denied else RESTART)
 
 
 def _trace(error: BaseException) -> str:
@@ -69,7 +67,7 @@ def run(
     if settings.shadow:
         # Its outputs would go to the real topics: everything would be announced twice.
         say("worker.failed", why="HITRUN_SHADOW: shadow mode is not there yet; take it away")
-        return EXIT_CONFIG
+        return MISCONFIGURED
     use("uvloop")  # before anything makes a loop
     # Past these it looks after every 100,000 allocations; the records are bytes, not objects.
     gc.set_threshold(100_000, 50, 50)
@@ -80,25 +78,25 @@ def run(
     except Refused as error:
         for problem in error.problems:
             say("worker.failed", why=problem)
-        return EXIT_CONFIG
+        return MISCONFIGURED
     except ConfigError as error:
         for problem in error.problems:
             say("topic.wrong", problem=problem)
-        return EXIT_CONFIG
+        return MISCONFIGURED
     except TimeoutError:
         say(
             "worker.failed",
             why=f"no Kafka at {settings.kafka_bootstrap_servers} for "
             f"{settings.kafka_wait_ms / 1000:g} s; is it running? Is the address right?",
         )
-        return EXIT_RESTART
+        return RESTART
     except asyncio.CancelledError:
         say("worker.stopped")
         return 0
     accept = frozenset(accept_dead_letters or [])
     if strange := accept - set(settings.topics.inputs()):
         say("worker.failed", why=f"--accept-dead-letters: no input topic: {sorted(strange)}")
-        return EXIT_CONFIG
+        return MISCONFIGURED
     _start(settings, policy, found, rebuild=rebuild, accept=accept)
     return 0
 

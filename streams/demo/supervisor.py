@@ -12,14 +12,13 @@ from typing import Final
 
 import orjson
 
+from streams.faults import HALTED, MISCONFIGURED
 from streams.local.leash import Leashed
 
 WORKER: Final = (sys.executable, "-m", "streams.cli", "worker")
 SOURCES: Final = Path(__file__).parents[2]
 """Where our packages are: a worker runs in another directory, so that no `.env` gets into it."""
 
-MISCONFIGURED: Final = 3
-HALTED: Final = 4
 FINAL: Final = {
     MISCONFIGURED: "the configuration is wrong",
     HALTED: "it halted until a person acts",
