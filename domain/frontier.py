@@ -2,7 +2,8 @@
 
 `now` is the time up to which all inputs of a lane are known to be complete. Neither the wall
 clock nor the newest event time moves it; the lane proves completeness (it has applied all up to
-high watermarks read *after* `t0`) and this class decides whether that proof may be used.
+the ends of the inputs' logs, read *after* `t0`) and this class decides whether that proof may be
+used.
 Pure: every clock reading is an argument.
 """
 
@@ -39,9 +40,9 @@ class Frontier:
     1. per applied batch: `note_payments` / `note_checkouts` with the event times in it
        (`paid_at` does not matter, `time` does), repeats do no harm;
     2. after a commit: `note_clock` with the broker's append time and the lane's own clock;
-    3. every tick: read `t0`, then the high watermarks; when the lane's inputs have reached them
-       and all fetched records are applied: `advance(t0_ms=t0)`. While recovering or rebalancing
-       it simply does not call.
+    3. every tick: read `t0`, then the ends of the inputs' logs; when the lane has reached them and
+       all fetched records are applied: `advance(t0_ms=t0)`. While recovering or rebalancing it
+       simply does not call.
 
     `held` says why the last `advance` did not move, for metric and alert.
     """

@@ -4,7 +4,6 @@ It asks nothing of the workers, joins no group and writes nothing."""
 
 from __future__ import annotations
 
-import time
 from typing import Final, TextIO
 from zoneinfo import ZoneInfo
 
@@ -22,6 +21,7 @@ from schemas.partition import partition_of
 from streams import acls
 from streams import position as positions
 from streams.faults import ConfigError
+from streams.lane import wall_ms
 from streams.position import Position
 from streams.reasons import Told
 from streams.refused import Refused
@@ -65,7 +65,7 @@ def run(
         settings.policy,
         position.policy,
         now_ms,
-        int(time.time() * 1000),
+        wall_ms(),
         settings.upstream_delay_ms,
         position.frontier.stale,
     )

@@ -232,12 +232,11 @@ class Lanes(Service, TableManagerT):
         self._maker.rebuild = False
         self.app.on_rebalance_end()
         self.tally.rebalances += 1
-        self.tally.takeover_s = time.monotonic() - started
+        self.tally.takeover_s = seconds = time.monotonic() - started
         if not self._was_ready:
             self._was_ready = True
             self.options.say("worker.ready", lanes=len(self.lanes))
-        seconds = round(time.monotonic() - started, 3)
-        self.options.say("rebalance.done", lanes=len(self.lanes), seconds=seconds)
+        self.options.say("rebalance.done", lanes=len(self.lanes), seconds=round(seconds, 3))
 
     async def _resume_flow(self) -> None:
         """What Faust's recovery would do at its end; nobody else does it any more."""
