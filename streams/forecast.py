@@ -13,7 +13,6 @@ from domain.customer import NEVER_MS, Checkout, Customer, Standing, decode, due_
 from domain.flush import Output
 from domain.ledger import Ledger
 from domain.policy import Policy
-from streams.words import profile_words
 
 Kind = Literal[
     "reminder", "moved", "dropped", "detected", "withdrawn", "standing", "forgotten", "advice",
@@ -41,8 +40,6 @@ class Coming(Struct, frozen=True):
     """It has then; of what is forgotten: it had."""
     strikes: int = 0
     action: str = ""
-    profile: str = ""
-    """In words, when it is said."""
 
 
 class Ahead(Struct, frozen=True):
@@ -114,8 +111,7 @@ def _announced(at_ms: int, event: dict[str, Any]) -> Coming:
         return Coming(at_ms, "reminder", subject, number=data["number"])
     if event["type"] == "hitrun.customer.changed":
         strikes, action = data["strikes"], data["recommended_action"]
-        profile = profile_words(data)
-        return Coming(at_ms, "advice", strikes=strikes, action=action, profile=profile)
+        return Coming(at_ms, "advice", strikes=strikes, action=action)
     kind: Kind = "detected" if event["type"] == "hitrun.verdict.detected" else "withdrawn"
     standing = Standing.UNPAID if kind == "detected" else Standing.NEW
     return Coming(at_ms, kind, subject, standing=standing)

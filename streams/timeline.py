@@ -377,8 +377,8 @@ class _Teller(Struct, frozen=True):
         if coming.kind == "standing":
             return f"it becomes {STANDINGS[coming.standing]}"
         if coming.kind == "advice":
-            words = f"{count(coming.strikes, 'strike')}, advice: {_action(coming.action)}"
-            return f"announced: {words}" + (f"; {coming.profile}" if coming.profile else "")
+            strikes = count(coming.strikes, "strike")
+            return f"announced: {strikes}, advice: {_action(coming.action)}"
         if coming.kind == "gone":
             return "everything about this customer is forgotten"
         if coming.standing is Standing.UNPAID:

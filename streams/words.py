@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -89,17 +88,6 @@ class Times(Struct, frozen=True):
             return f"{day} {local.strftime(clock)} UTC"
         other = "" if utc.date() == local.date() else f"{utc.day} {utc:%b} "
         return f"{day} {local.strftime(clock)} ({other}{utc.strftime(clock)} UTC)"
-
-
-def profile_words(said: Mapping[str, Any]) -> str:
-    """The buyer's profile as `hitrun.customer.changed` says it; "" when no purchase is known."""
-    if said.get("history", "none") == "none":
-        return ""
-    kinds = [said["history"], said["kind"], f"short-lived: {said['short_lived']}"]
-    advice = listed([each.replace("_", " ") for each in said["strategy"]])
-    return (
-        f"looks like: {', '.join(each.replace('_', ' ') for each in kinds)}; how to treat: {advice}"
-    )
 
 
 def utc_day(day: int) -> str:

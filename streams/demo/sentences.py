@@ -10,8 +10,6 @@ from schemas.outputs import OutputEvent, ReminderDue, VerdictDetected, VerdictWi
 from streams.recording import until_ms
 from streams.words import ago, count, method, money
 
-__all__ = ["CAUSES", "KINDS", "SHORT_CAUSES", "Sentence", "ago", "money", "sentence"]
-
 CAUSES: Final = {
     "paid_in_time": "it was paid in time, and we were told late",
     "paid_late": "it was paid after all",

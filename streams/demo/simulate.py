@@ -25,9 +25,9 @@ from streams.demo.cases import CASES, words
 from streams.demo.market import Market
 from streams.demo.play import Act, Truth
 from streams.demo.score import Expected
-from streams.demo.sentences import ago
 from streams.faults import ConfigError
 from streams.settings import Settings, kafka_client_options
+from streams.words import ago
 
 LONG_WAIT_MS: Final = 600_000
 """A simulation in real time that takes longer than this is told of."""

@@ -13,7 +13,8 @@ from streams.demo.ending import print_advice, print_score
 from streams.demo.play import Truth
 from streams.demo.score import CaseScore, Score
 from streams.demo.screen import Screen
-from streams.demo.sentences import Sentence, ago, money, sentence
+from streams.demo.sentences import Sentence, sentence
+from streams.words import ago, money
 
 DETECTED = Sentence(
     "detected", "4f2a81", "150,000 IDR by virtual account, confirmed 18 s ago, never paid -> x"
