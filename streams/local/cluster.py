@@ -122,6 +122,8 @@ class LocalKafka:
                 node.wait()
             if self._given is None and self._lock is not None:
                 shutil.rmtree(self.data, ignore_errors=True)
+            for claim in self._claims:
+                Path(claim.name).unlink(missing_ok=True)
             for held in (self._lock, *self._claims):
                 if held is not None:
                     held.close()

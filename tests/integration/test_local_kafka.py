@@ -66,8 +66,12 @@ def test_a_port_that_another_start_has_just_claimed_is_taken(tmp_path: Path) -> 
     assert starting._claim(port)
     with pytest.raises(LocalKafkaError, match=f"port {port} is taken"):
         LocalKafka(tmp_path / "second", port=port).start()
+    (claim,) = starting._claims
     starting.stop()
-    assert LocalKafka(tmp_path / "third", port=port)._claim(port)
+    assert not Path(claim.name).exists()
+    third = LocalKafka(tmp_path / "third", port=port)
+    assert third._claim(port)
+    third.stop()
 
 
 BROKER = """
